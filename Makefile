@@ -1,0 +1,36 @@
+# make tutorial   run every lesson on data/mini; notebooks, pages and a summary in build/tutorial/
+# make test       run every test, every cell of every notebook included
+# make lint       ruff over code and notebooks
+# make notebooks  run every lesson and store its outputs in notebooks/
+# make repository REPO=owner/name   write the published address into badges and set-up cells
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: tutorial test lint notebooks repository
+
+tutorial: $(INSTALLED)
+	$(BIN)/python scripts/run_notebooks.py
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+
+notebooks: $(INSTALLED)
+	$(BIN)/python scripts/run_notebooks.py --store
+
+repository: $(INSTALLED)
+	$(BIN)/python scripts/set_repository.py $(REPO)
+
+# Made again only when requirements.txt changed; the mark is written last, so a broken
+# installation is taken up again.
+$(INSTALLED): requirements.txt
+	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))" || \
+	  { echo "Python 3.11 to 3.13 is needed, for example: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv, about a minute (once, and again when requirements.txt changes) ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@

@@ -1,0 +1,207 @@
+"""What a frozen network computes, kept on disk: run once per image, ever (lesson 03).
+
+A frozen network gives the same numbers for the same image every time. So they are computed once
+and found again by the next epoch, the next lesson and the next session. Each image is known by
+its own bytes and each *recipe* (weights, layer, size, pre-processing, augmentation) has a folder
+of its own, so nothing stale can be read: change anything, and it is another entry.
+
+A folder holds `rows.f16`, one row of float16 numbers per image, and `keys.txt`, one line per row.
+Both only grow. A row counts once its line is there, and the line is written after the row has
+reached the disk, so an interrupted run leaves whole rows or nothing.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from filelock import FileLock
+from tqdm.auto import tqdm
+
+from . import home, pipeline
+from .datasets import IMAGE_SIZE, Dataset
+from .models import weights_digest
+
+SPARE_BYTES = 500e6  # left free on the disk, whatever the features need
+
+
+class Store:
+    """The append-only file of one recipe."""
+
+    def __init__(self, recipe: dict, shape: tuple[int, ...]):
+        name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+        self.folder = home("features", f"{recipe['network']}-{recipe['layer']}-{name}")
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "recipe.json").write_text(json.dumps(recipe, indent=1))
+        self.shape, self.row_bytes = shape, 2 * int(np.prod(shape))
+        self.rows_file, self.keys_file = self.folder / "rows.f16", self.folder / "keys.txt"
+        self.rows_file.touch()
+        self.keys_file.touch()
+
+    def index(self) -> dict[str, int]:
+        """Key of each whole row -> its number."""
+        lines = self.keys_file.read_text().split("\n")[:-1]  # a torn last line has no newline
+        return {key: row for row, key in enumerate(lines[:self._whole_rows()])}
+
+    def _whole_rows(self) -> int:
+        whole_lines = self.keys_file.stat().st_size // 65  # 64 hexadecimal digits and a newline
+        return min(whole_lines, self.rows_file.stat().st_size // self.row_bytes)
+
+    def append(self, keys: list[str], rows: np.ndarray) -> None:
+        """Add whole rows; what an interruption left half-written is overwritten."""
+        if not np.isfinite(rows).all():
+            raise ValueError("features do not fit float16 (an activation over 65,504): is the "
+                             "pre-processing the one these weights were trained with?")
+        whole = self._whole_rows()
+        for path, size, content in (
+                (self.rows_file, self.row_bytes, rows.tobytes()),
+                (self.keys_file, 65, "".join(key + "\n" for key in keys).encode())):
+            with open(path, "r+b") as file:
+                file.truncate(whole * size)
+                file.seek(0, os.SEEK_END)
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+
+
+class Features:
+    """The stored rows of some photographs, with their labels; read from disk when asked for.
+
+    Attributes:
+        labels: (n,) int64, in the order of the photographs asked for.
+        shape: (n, …), the shape of all rows together.
+        computed: how many of the photographs the network had to see for this.
+    """
+
+    def __init__(self, store: Store, rows: np.ndarray, labels: np.ndarray, computed: int = 0):
+        self.rows, self.labels, self.shape = rows, labels, (len(rows), *store.shape)
+        self.computed = computed
+        self._memory = np.memmap(store.rows_file, dtype="float16", mode="r").reshape(
+            -1, *store.shape)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which) -> np.ndarray:
+        """Rows of these positions as float32; `features[:]` is all of them."""
+        return self._memory[self.rows[which]].astype("float32")
+
+
+class Batches(keras.utils.PyDataset):
+    """Features and labels in batches for `fit`, read from disk one batch at a time."""
+
+    def __init__(self, features: Features, batch_size: int = 32, shuffle_seed: int | None = None):
+        super().__init__()
+        self.features, self.batch_size = features, batch_size
+        self.random = None if shuffle_seed is None else np.random.default_rng(shuffle_seed)
+        self.order = np.arange(len(features))
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self.batch_size)
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        which = self.order[number * self.batch_size:(number + 1) * self.batch_size]
+        return self.features[which], self.features.labels[which]
+
+    def on_epoch_end(self) -> None:
+        if self.random is not None:
+            self.random.shuffle(self.order)
+
+
+def extract(photographs: Dataset, backbone: keras.Model, preprocess, layers=("pooled",),
+            size: tuple[int, int] = IMAGE_SIZE, augment=None, view: int = 0,
+            batch_size: int = 32) -> dict[str, Features]:
+    """Run a frozen network over photographs, once: what is on disk already is not computed again.
+
+    Args:
+        photographs: which files; their labels come along.
+        backbone: a network without top, such as `keras.applications.VGG16(include_top=False)`.
+        preprocess: takes float32 RGB in 0–255, (batch, height, width, 3), and returns what the
+            network was trained with. It is known by what it does to a test image, not by name.
+        layers: where to stop: names of layers, or "pooled" for the global average of the output.
+            Several are computed in one pass.
+        size: (height, width) in pixels.
+        augment: `augment(image, seed)` with a (2,) integer seed, drawn from the image and `view`.
+        view: the number of the augmented view.
+        batch_size: images the network sees at once.
+
+    Returns:
+        One `Features` per layer, rows in the order of `photographs`.
+
+    Raises:
+        OSError: the disk has not enough room; nothing is written then.
+        ValueError: a photograph is damaged (the message names it).
+    """
+    network = keras.Model(backbone.inputs, {
+        layer: keras.ops.mean(backbone.output, axis=(1, 2)) if layer == "pooled"
+        else backbone.get_layer(layer).output for layer in layers})
+    shapes = network.compute_output_shape((1, *size, 3))
+    recipe = {
+        "network": backbone.name, "weights": weights_digest(backbone), "size": list(size),
+        "resize": pipeline.RESIZE, "preprocess": _fingerprint(preprocess), "dtype": "float16",
+        "augment": augment and [_fingerprint(lambda x: augment(x[0], (1, 2))), view],
+    }
+    stores = [Store(recipe | {"layer": layer}, tuple(shapes[layer][1:])) for layer in layers]
+    keys = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in photographs.paths]
+    with FileLock(stores[0].folder / "lock"):  # a second notebook waits, then finds it done
+        known = [store.index() for store in stores]
+        todo = {key: path for key, path in zip(keys, photographs.paths)
+                if any(key not in index for index in known)}
+        _check_room(todo, stores)
+
+        @tf.function(reduce_retracing=True)
+        def run(images):
+            return network(preprocess(images), training=False)
+
+        data = _images(todo, size, augment, view).batch(batch_size).prefetch(tf.data.AUTOTUNE)
+        with tqdm(total=len(todo), desc=f"{backbone.name} {', '.join(layers)}", unit=" images",
+                  file=sys.stdout, disable=not todo) as bar:
+            for batch_keys, images in data:
+                batch_keys = [key.decode() for key in batch_keys.numpy()]
+                outputs = run(images)
+                for layer, store, index in zip(layers, stores, known):
+                    new = [i for i, key in enumerate(batch_keys) if key not in index]
+                    rows = outputs[layer].numpy()[new].astype("float16")
+                    store.append([batch_keys[i] for i in new], rows)
+                bar.update(len(batch_keys))
+    indices = [store.index() for store in stores]
+    return {layer: Features(store, np.array([index[key] for key in keys]), photographs.labels,
+                            len(todo))
+            for layer, store, index in zip(layers, stores, indices)}
+
+
+def _images(todo: dict[str, str], size, augment, view) -> tf.data.Dataset:
+    """(key, image) pairs; an augmented view is seeded by the image itself, not by its turn."""
+    seeds = [(int(key[:7], 16), view) for key in todo]
+    data = tf.data.Dataset.from_tensor_slices(
+        (list(todo), list(todo.values()), np.array(seeds, "int32").reshape(-1, 2)))
+
+    def one(key, path, seed):
+        image = pipeline.read(path, size)
+        return key, augment(image, seed) if augment else image
+
+    return data.map(one, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _fingerprint(function) -> str:
+    """What a function does to a fixed image, as 16 hexadecimal digits."""
+    probe = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype("float32")
+    result = np.asarray(function(tf.constant(probe)), dtype="float64")
+    return hashlib.sha256(np.round(result, 2).tobytes()).hexdigest()[:16]
+
+
+def _check_room(todo: dict, stores: list[Store]) -> None:
+    needed = len(todo) * sum(store.row_bytes for store in stores)
+    free = shutil.disk_usage(stores[0].folder).free
+    if needed + SPARE_BYTES > free:
+        raise OSError(f"features of {len(todo):,} images need {needed / 1e6:,.0f} MB and the disk "
+                      f"of {stores[0].folder.parent} has {free / 1e6:,.0f} MB free. Free some, or "
+                      "set TRANSFER_HOME to a folder on a larger disk.")
+    if todo:
+        print(f"{len(todo):,} images to compute, {needed / 1e6:,.1f} MB ({free / 1e9:,.0f} GB free)")

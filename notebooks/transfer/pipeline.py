@@ -1,0 +1,73 @@
+"""From files on disk to batches of images, in parallel (lessons 01 and 02).
+
+Images leave here as the file holds them: RGB, 0 to 255. What a network wants them to look like
+(its pre-processing) is part of the model, not of the pipeline.
+"""
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+from .datasets import IMAGE_SIZE, Dataset
+
+# Pillow's bilinear averages over all pixels that fall into a new one. `tf.image.resize` by default
+# looks at four of them only, which turns a large photograph into noise.
+RESIZE = "pillow-bilinear"
+
+
+def decode(path: str, size: tuple[int, int] | None = None) -> np.ndarray:
+    """One image file as (height, width, 3) uint8 RGB, whatever its mode.
+
+    The camera's rotation mark (EXIF) is obeyed and a transparent background becomes white.
+
+    Args:
+        path: the file.
+        size: (height, width) in pixels to stretch to; None keeps the file's own.
+
+    Raises:
+        ValueError: the file is damaged or is no image; the message names it.
+    """
+    try:
+        with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip it
+                image = Image.fromarray((np.asarray(image) // 257).astype("uint8"))
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            image = image.convert("RGB")
+            if size is not None:
+                image = image.resize(size[::-1], Image.Resampling.BILINEAR)
+            return np.asarray(image)
+    except Exception as error:  # Pillow's plug-ins raise many kinds
+        raise ValueError(f"cannot read the image {path}: {error}") from error
+
+
+def read(path: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """One file as a float32 tensor (height, width, 3) in 0–255, for use inside tf.data."""
+    image = tf.numpy_function(lambda name: decode(name.decode(), size), [path], tf.uint8)
+    image.set_shape((*size, 3))
+    return tf.cast(image, tf.float32)
+
+
+def batches(photographs: Dataset, size: tuple[int, int] = IMAGE_SIZE, batch_size: int = 32,
+            shuffle_seed: int | None = None, prefetch: bool = True) -> tf.data.Dataset:
+    """Batches of (images, labels); a label travels with its image from the first step on.
+
+    Args:
+        photographs: what to read.
+        size: (height, width) in pixels.
+        batch_size: images per batch; the last one may be smaller.
+        shuffle_seed: None keeps the order of the files; a number shuffles anew each epoch.
+        prefetch: decode in parallel and ahead. False is only for measuring what that brings.
+
+    Returns:
+        float32 (batch, height, width, 3) in 0–255, and int64 (batch,).
+    """
+    data = tf.data.Dataset.from_tensor_slices((photographs.paths, photographs.labels))
+    if shuffle_seed is not None:
+        data = data.shuffle(len(photographs), seed=shuffle_seed)
+    parallel = tf.data.AUTOTUNE if prefetch else None
+    data = data.map(lambda path, label: (read(path, size), label), num_parallel_calls=parallel)
+    data = data.batch(batch_size)
+    return data.prefetch(tf.data.AUTOTUNE) if prefetch else data

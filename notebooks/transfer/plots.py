@@ -1,0 +1,201 @@
+"""Every picture of the lessons in one line each (diagrams stand in `diagrams`).
+
+Colours are Okabe and Ito's, which colour-blind readers tell apart (jfly.uni-koeln.de/color), and
+never the only sign: lines also differ in dash or marker. The ground is white in every theme.
+"""
+
+import io
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+import PIL.Image
+from IPython.display import Image, display
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from . import language
+
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A8A8A"
+COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#444444")
+STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False,
+         "axes.grid": True, "axes.axisbelow": True, "grid.color": "#DDDDDD",
+         "figure.facecolor": "white", "axes.facecolor": "white", "figure.constrained_layout.use": True}
+
+PORTUGUESE = {
+    "accuracy": "acurácia", "epoch": "época", "loss": "perda", "train": "treino",
+    "validation": "validação", "test": "teste", "photographs": "fotografias", "chance": "acaso",
+    "width (pixels)": "largura (pixels)", "height (pixels)": "altura (pixels)",
+    "original": "original", "seconds": "segundos", "images a second": "imagens por segundo",
+    "best epoch": "melhor época", "epoch {}": "época {}", "measured": "medido",
+}
+
+
+def word(text: str, *values) -> str:
+    """A word of a picture in the reader's language; other text stays as it is."""
+    return (PORTUGUESE.get(text, text) if language() == "pt-BR" else text).format(*values)
+
+
+def show(figure, photographic: bool = False) -> None:
+    """Put a figure under the cell: as JPEG where it shows photographs, otherwise as a lean PNG."""
+    drawn, stored = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=80)
+    plt.close(figure)
+    pixels = PIL.Image.open(drawn).convert("RGB")
+    if photographic:
+        pixels.save(stored, "jpeg", quality=75)
+    else:
+        pixels.quantize(64).save(stored, "png", optimize=True)
+    display(Image(stored.getvalue()))
+
+
+def grid(images, titles=None, columns: int = 5, width: float = 9) -> None:
+    """Images in rows, each under its title.
+
+    Args:
+        images: (height, width, 3) arrays in 0–255, or file paths.
+        titles: one text per image.
+        columns: images in a row.
+        width: of the whole picture, in inches.
+    """
+    from .pipeline import decode
+
+    rows = -(-len(images) // columns)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(rows, columns, squeeze=False,
+                                    figsize=(width, width / columns * rows * 1.12))
+        for axis in axes.flat:
+            axis.axis("off")
+        for number, image in enumerate(images):
+            pixels = decode(image) if isinstance(image, str) else np.clip(image, 0, 255)
+            axes.flat[number].imshow(np.asarray(pixels).astype("uint8"))
+            if titles is not None:
+                axes.flat[number].set_title(word(titles[number]), fontsize=10)
+        show(figure, photographic=True)
+
+
+def counts(parts: dict) -> None:
+    """How many photographs each class has, as stacked bars: {"train": Dataset, …} or {"": Dataset}."""
+    first = next(iter(parts.values()))
+    left = np.zeros(len(first.class_names))
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(8, 0.6 + 0.3 * len(left)))
+        for colour, (name, part) in zip(COLOURS, parts.items()):
+            values = np.bincount(part.labels, minlength=len(left))
+            bars = axis.barh(first.class_names, values, left=left, color=colour, label=word(name),
+                             edgecolor="white")
+            axis.bar_label(bars, label_type="center", fontsize=9,
+                           color="black" if colour == ORANGE else "white")
+            left += values
+        axis.invert_yaxis()
+        axis.grid(axis="y", visible=False)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_xlabel(word("photographs"))
+        if len(parts) > 1:
+            figure.legend(loc="outside upper center", ncols=len(parts), frameon=False)
+        show(figure)
+
+
+def sizes(table) -> None:
+    """Width and height of every photograph, from `audit.examine`."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(5.5, 4.2))
+        axis.scatter(table["width"], table["height"], s=14, alpha=0.5, color=BLUE, linewidths=0)
+        axis.set(xlabel=word("width (pixels)"), ylabel=word("height (pixels)"), xlim=0, ylim=0)
+        show(figure)
+
+
+def bars(values: dict, label: str = "accuracy", chance: float | None = None) -> None:
+    """One horizontal bar per name; a value may be a number or a list of numbers (dots, with mean)."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(8, 0.9 + 0.38 * len(values)))
+        means = [float(np.mean(value)) for value in values.values()]
+        for row, (value, mean) in enumerate(zip(values.values(), means)):
+            axis.barh(row, mean, color=BLUE, height=0.65)
+            if np.size(value) > 1:
+                axis.plot(value, [row] * len(value), "o", color=ORANGE, markersize=5,
+                          markeredgecolor="white")
+            text = f"{mean:.1%}" if label == "accuracy" else f"{mean:.3g}"
+            axis.text(0.01 * max(means), row, " " + text, color="white", va="center")
+        axis.set_yticks(range(len(values)), [word(name) for name in values])
+        axis.invert_yaxis()
+        axis.grid(axis="y", visible=False)
+        axis.set_xlabel(word(label))
+        if label == "accuracy":
+            axis.set_xlim(0, 1)
+            axis.xaxis.set_major_formatter(PercentFormatter(1))
+        if chance is not None:
+            axis.axvline(chance, color=RED, linestyle="--")
+            axis.text(chance, -0.75, word("chance"), color=RED, ha="center", fontsize=9)
+        show(figure)
+
+
+def curves(histories: dict[str, dict], chance: float | None = None) -> None:
+    """Accuracy and loss per epoch: training dashed, validation solid, the best epoch marked."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(10, 3.6))
+        for colour, (name, history) in zip(COLOURS, histories.items()):
+            epochs = np.arange(1, len(history["loss"]) + 1)
+            best = int(np.argmin(history["val_loss"]))
+            for axis, key in zip(axes, ("accuracy", "loss")):
+                axis.plot(epochs, history[key], "--", color=colour, linewidth=1.2)
+                axis.plot(epochs, history["val_" + key], color=colour, label=name)
+                axis.plot(epochs[best], history["val_" + key][best], "o", color=colour)
+                axis.set(xlabel=word("epoch"), ylabel=word(key))
+                axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes[0].yaxis.set_major_formatter(PercentFormatter(1))
+        axes[1].set_ylim(bottom=0)
+        if chance is not None:
+            axes[0].axhline(chance, color=GREY, linestyle=":", label=word("chance"))
+        axes[0].plot([], [], "--", color=GREY, label=word("train"))
+        axes[0].plot([], [], color=GREY, label=word("validation"))
+        axes[0].plot([], [], "o", color=GREY, label=word("best epoch"))
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+        show(figure)
+
+
+def intervals(scores: dict, chance: float | None = None) -> None:
+    """Accuracy of each name as a dot with its 95 % interval; {name: evaluation.Score}."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(8, 0.9 + 0.38 * len(scores)))
+        for row, score in enumerate(scores.values()):
+            low, high = score.interval
+            axis.plot([low, high], [row, row], color=BLUE, linewidth=2)
+            axis.plot(score.accuracy, row, "o", color=BLUE)
+            axis.annotate(f"{score.accuracy:.1%}", (score.accuracy, row), (0, 6), fontsize=9,
+                          textcoords="offset points", ha="center")
+        axis.set_yticks(range(len(scores)), list(scores))
+        axis.set_ylim(len(scores) - 0.5, -0.8)
+        axis.grid(axis="y", visible=False)
+        axis.set_xlabel(word("accuracy"))
+        axis.xaxis.set_major_formatter(PercentFormatter(1))
+        if chance is not None:
+            axis.axvline(chance, color=RED, linestyle="--", label=word("chance"))
+            axis.legend(frameon=False, loc="lower right")
+        show(figure)
+
+
+def feature_maps(image: np.ndarray, maps: dict[str, np.ndarray], shown: int = 5) -> None:
+    """What some channels of some layers answer to one image; the strongest channels are shown.
+
+    Args:
+        image: (height, width, 3) in 0–255.
+        maps: layer name -> (height, width, channels).
+        shown: channels per layer.
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(len(maps), shown + 1, figsize=(8, 1.4 * len(maps)))
+        for row, (name, values) in zip(axes, maps.items()):
+            for axis in row:
+                axis.axis("off")
+            row[0].imshow(image.astype("uint8"))
+            row[0].set_title(name, fontsize=8)
+            strongest = np.argsort(values.std(axis=(0, 1)))[::-1][:shown]
+            for axis, channel in zip(row[1:], strongest):
+                axis.imshow(values[..., channel], cmap="viridis")
+                axis.set_title(f"{channel}", fontsize=8)
+        show(figure, photographic=True)
+
+
+def summary(model: keras.Model) -> None:
+    """`model.summary()` without the escape codes that a stored notebook would show as litter."""
+    model.summary(print_fn=print, line_length=78)

@@ -1,0 +1,126 @@
+"""Run the lessons from top to bottom, each in a fresh kernel, and leave pages to read.
+
+    python scripts/run_notebooks.py [--store] [--only 03] [--output build/tutorial]
+
+Executed notebooks, HTML pages and an index go to the output folder; with --store the outputs are
+also written back into notebooks/, as they are published. TRANSFER_DATASET chooses the data set.
+"""
+
+import argparse
+import html
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
+from transfer import ROOT, home  # noqa: E402
+
+
+class Lesson:
+    """One notebook being run, with its progress on one line of the terminal."""
+
+    def __init__(self, path: Path):
+        self.path, self.name = path, path.stem
+        self.notebook = nbformat.read(path, as_version=4)
+        self.cells = sum(cell.cell_type == "code" for cell in self.notebook.cells)
+        self.done, self.start = 0, time.perf_counter()
+
+    @property
+    def title(self) -> str:
+        return re.search(r"^# (.+)$", self.notebook.cells[0].source, re.M)[1]
+
+    def _cell_done(self, **_) -> None:
+        self.done += 1
+        if sys.stdout.isatty():
+            print(f"\r{self.name:28s} cell {self.done} of {self.cells}", end="", flush=True)
+
+    def run(self) -> str:
+        """Execute; returns an error message, or nothing."""
+        client = NotebookClient(
+            self.notebook, timeout=None, kernel_name="python3", record_timing=False,
+            coalesce_streams=True, resources={"metadata": {"path": str(self.path.parent)}},
+            on_cell_executed=self._cell_done)
+        try:
+            client.execute()
+            error = ""
+        except CellExecutionError as failure:
+            error = re.sub(r"\x1b\[[0-9;]*m", "", str(failure))
+        normalise(self.notebook)
+        seconds = time.perf_counter() - self.start
+        outcome = f"{seconds:5.0f} s" if not error else f"failed at cell {self.done} of {self.cells}"
+        print(f"\r{self.name:28s} {self.cells:3d} cells  {outcome}", flush=True)
+        return error
+
+    def write(self, folder: Path) -> None:
+        """The executed notebook and its page."""
+        nbformat.write(self.notebook, folder / self.path.name)
+        page, _ = HTMLExporter(template_name="lab").from_notebook_node(self.notebook)
+        (folder / f"{self.name}.html").write_text(page, encoding="utf-8")
+
+
+def normalise(notebook) -> None:
+    """Drop what differs from machine to machine and says nothing to a reader."""
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+        "accelerator": "GPU",
+        "colab": {"provenance": []},
+    }
+    for cell in notebook.cells:
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
+
+
+def write_index(lessons: list[Lesson], folder: Path) -> None:
+    """A page with links to the lessons' pages."""
+    items = "".join(f'<li><a href="{lesson.name}.html">{html.escape(lesson.title)}</a></li>'
+                    for lesson in lessons)
+    (folder / "index.html").write_text(
+        '<!doctype html><meta charset="utf-8"><title>Transfer learning</title>'
+        '<body style="font:18px/1.6 sans-serif;max-width:40em;margin:3em auto">'
+        f"<h1>Transfer learning</h1><ul>{items}</ul>", encoding="utf-8")
+
+
+def print_summary() -> None:
+    """What the lessons noted with `evaluation.note`: method, accuracy with interval, seconds."""
+    noted = json.loads(home("summary.json").read_text()) if home("summary.json").exists() else {}
+    if noted:
+        print(f"\n{'method':38s} {'validation accuracy (95 % interval)':38s} seconds")
+    for method, (accuracy, seconds) in noted.items():
+        print(f"{method:38s} {accuracy:38s} {seconds:7.1f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--store", action="store_true", help="write outputs into notebooks/ too")
+    parser.add_argument("--only", default="", help="the lessons whose name begins so, such as 03")
+    parser.add_argument("--output", type=Path, default=home("tutorial"))
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    home("summary.json").unlink(missing_ok=True)
+    print(f"data set: {os.environ.get('TRANSFER_DATASET', 'mini')}", flush=True)
+    lessons = [Lesson(path) for path in sorted((ROOT / "notebooks").glob(f"{arguments.only}*.ipynb"))]
+    errors = []
+    for lesson in lessons:
+        lesson.start = time.perf_counter()
+        if error := lesson.run():
+            errors.append(f"\n{lesson.path.name}:\n{error}")
+        lesson.write(arguments.output)
+        if arguments.store and not error:
+            nbformat.write(lesson.notebook, lesson.path)
+    write_index(lessons, arguments.output)
+    print_summary()
+    print(f"\nopen {arguments.output / 'index.html'}")
+    if errors:
+        sys.exit("\n".join(errors))
+
+
+if __name__ == "__main__":
+    main()

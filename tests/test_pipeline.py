@@ -1,0 +1,67 @@
+"""Whatever the file, out come red, green and blue, and the label stays with its image."""
+
+import numpy as np
+import pytest
+from conftest import picture
+from PIL import Image
+from transfer import datasets, pipeline
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "P", "1", "RGBA", "LA"])
+def test_every_mode_becomes_rgb(tmp_path, mode):
+    ending = "jpg" if mode in ("RGB", "L", "CMYK") else "png"
+    original = picture(1)
+    original.convert(mode).save(tmp_path / f"x.{ending}")
+    pixels = pipeline.decode(str(tmp_path / f"x.{ending}"))
+    assert pixels.shape == (80, 100, 3) and pixels.dtype == np.uint8
+    wanted = np.asarray(original.convert(mode).convert("RGB")).astype(int)
+    assert np.abs(pixels - wanted).mean() < 4
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
+    grey = np.linspace(0, 65535, 80 * 100).reshape(80, 100).astype("uint16")
+    Image.fromarray(grey).save(tmp_path / "x.png")
+    pixels = pipeline.decode(str(tmp_path / "x.png"))
+    assert pixels.min() == 0 and pixels.max() == 255 and 126 < pixels.mean() < 129
+
+
+def test_a_transparent_ground_becomes_white(tmp_path):
+    Image.new("RGBA", (20, 20), (255, 0, 0, 0)).save(tmp_path / "x.png")
+    assert (pipeline.decode(str(tmp_path / "x.png")) == 255).all()
+
+
+def test_the_cameras_rotation_is_obeyed(tmp_path):
+    original, exif = picture(2), Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by a quarter
+    original.save(tmp_path / "x.jpg", exif=exif, quality=95)
+    pixels = pipeline.decode(str(tmp_path / "x.jpg")).astype(int)
+    assert pixels.shape == (100, 80, 3)
+    assert np.abs(pixels - np.rot90(np.asarray(original), -1)).mean() < 4
+
+
+def test_a_damaged_file_is_named(folder):
+    victim = folder / "class1" / "03.jpg"
+    victim.write_bytes(victim.read_bytes()[:900])
+    with pytest.raises(ValueError, match="class1/03.jpg"):
+        pipeline.decode(str(victim))
+    with pytest.raises(Exception, match="class1/03.jpg"):
+        list(pipeline.batches(datasets.from_folder(folder, "x"), size=(32, 32)))
+
+
+def test_labels_ride_with_their_images_when_shuffled(folder):
+    photographs = datasets.from_folder(folder, "x")
+    label_of = {pipeline.decode(path, (32, 32)).astype("float32").tobytes(): label
+                for path, label in zip(photographs.paths, photographs.labels, strict=True)}
+    seen = []
+    for images, labels in pipeline.batches(photographs, (32, 32), batch_size=5, shuffle_seed=1):
+        for image, label in zip(images.numpy(), labels.numpy(), strict=True):
+            assert label_of[image.tobytes()] == label
+            seen.append(int(label))
+    assert sorted(seen) == sorted(photographs.labels) and seen != list(photographs.labels)
+
+
+def test_reading_ahead_changes_no_number(folder):
+    photographs = datasets.from_folder(folder, "x")
+    for ahead, waiting in zip(pipeline.batches(photographs, (32, 32)),
+                              pipeline.batches(photographs, (32, 32), prefetch=False), strict=True):
+        assert np.array_equal(ahead[0], waiting[0]) and np.array_equal(ahead[1], waiting[1])
