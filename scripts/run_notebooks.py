@@ -46,8 +46,8 @@ class Lesson:
         """Execute; returns an error message, or nothing."""
         client = NotebookClient(
             self.notebook, timeout=None, kernel_name="python3", record_timing=False,
-            coalesce_streams=True, resources={"metadata": {"path": str(self.path.parent)}},
-            on_cell_executed=self._cell_done)
+            resources={"metadata": {"path": str(self.path.parent)}},
+            extra_arguments=["--IPKernelApp.log_level=40"], on_cell_executed=self._cell_done)
         try:
             client.execute()
             error = ""
@@ -76,6 +76,30 @@ def normalise(notebook) -> None:
     }
     for cell in notebook.cells:
         cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
+        if cell.cell_type == "code":
+            cell.outputs = merge_streams(cell.outputs)
+
+
+def merge_streams(outputs: list) -> list:
+    """Neighbouring pieces of one stream as one text, progress bars as a terminal leaves them."""
+    merged = []
+    for output in outputs:
+        if merged and "name" in output and output.get("name") == merged[-1].get("name"):
+            merged[-1].text += output.text
+        else:
+            merged.append(output)
+    for output in merged:
+        if output.output_type == "stream":
+            output.text = "\n".join(as_a_terminal_leaves_it(line) for line in output.text.split("\n"))
+    return [output for output in merged if output.get("text", "shown").strip()]
+
+
+def as_a_terminal_leaves_it(line: str) -> str:
+    """What is seen once every carriage return has sent the next piece over the one before."""
+    seen = ""
+    for piece in line.split("\r"):
+        seen = piece + seen[len(piece):]
+    return seen.rstrip()
 
 
 def write_index(lessons: list[Lesson], folder: Path) -> None:

@@ -21,7 +21,7 @@ def places() -> list[Path]:
 
 def current() -> str:
     """The address in force."""
-    return re.search(r'^REPOSITORY = "(.+)"$', CONSTANT.read_text(encoding="utf-8"), re.M)[1]
+    return re.search(r'^REPOSITORY = "([^"]+)"', CONSTANT.read_text(encoding="utf-8"), re.M)[1]
 
 
 def main() -> None:

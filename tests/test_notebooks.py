@@ -91,7 +91,7 @@ def test_its_cells_are_short_and_free_of_prose(name):
     lengths = [len([line for line in cell.source.splitlines() if line.strip()]) for cell in code(name)[1:]]
     assert statistics.median(lengths) <= 5
     assert statistics.quantiles(lengths, n=10)[-1] < 14
-    assert sum("assert " in cell.source for cell in code(name)) >= 5
+    assert sum(cell.source.count("assert ") for cell in code(name)) >= 5
 
 
 @EACH

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from . import home
 from .datasets import Dataset

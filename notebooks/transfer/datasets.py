@@ -134,8 +134,8 @@ def check_download(root: Path, name: str) -> None:
     for what, value in found.items():
         low, high = expected[what] if what != "classes" else (expected[what], expected[what])
         if not low <= value <= high:
-            raise ValueError(f"{name} in {root} is not whole: {value:,} {what}, expected "
-                             f"{low:,.0f} to {high:,.0f}. Delete that folder and try again.")
+            raise ValueError(f"{name} in {root} is not whole: {value:,} {what}, expected {low:,.0f} to "
+                             f"{high:,.0f}. Delete {root.parents[1]} and run the cell again.")
 
 
 def _animals10() -> Path:

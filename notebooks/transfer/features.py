@@ -21,7 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from filelock import FileLock
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from . import home, pipeline
 from .datasets import IMAGE_SIZE, Dataset

@@ -70,4 +70,9 @@ def batches(photographs: Dataset, size: tuple[int, int] = IMAGE_SIZE, batch_size
     parallel = tf.data.AUTOTUNE if prefetch else None
     data = data.map(lambda path, label: (read(path, size), label), num_parallel_calls=parallel)
     data = data.batch(batch_size)
-    return data.prefetch(tf.data.AUTOTUNE) if prefetch else data
+    if prefetch:
+        return data.prefetch(tf.data.AUTOTUNE)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # tf.data would read ahead by itself
+    options.experimental_optimization.inject_prefetch = False
+    return data.with_options(options)

@@ -6,7 +6,6 @@ never the only sign: lines also differ in dash or marker. The ground is white in
 
 import io
 
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import PIL.Image
@@ -26,13 +25,17 @@ PORTUGUESE = {
     "validation": "validação", "test": "teste", "photographs": "fotografias", "chance": "acaso",
     "width (pixels)": "largura (pixels)", "height (pixels)": "altura (pixels)",
     "original": "original", "seconds": "segundos", "images a second": "imagens por segundo",
-    "best epoch": "melhor época", "epoch {}": "época {}", "measured": "medido",
+    "best epoch": "melhor época", "epoch 1": "época 1", "epoch 2": "época 2", "epoch 3": "época 3",
+    "upside down": "de cabeça para baixo", "any rotation": "qualquer rotação",
+    "far too close": "perto demais", "blinded": "ofuscada", "other colours": "outras cores",
+    "one after the other": "um depois do outro", "reading ahead": "lendo adiante",
+    "not at all": "sem aumento", "in the pipeline": "no pipeline", "in the model": "no modelo",
 }
 
 
-def word(text: str, *values) -> str:
+def word(text: str) -> str:
     """A word of a picture in the reader's language; other text stays as it is."""
-    return (PORTUGUESE.get(text, text) if language() == "pt-BR" else text).format(*values)
+    return PORTUGUESE.get(text, text) if language() == "pt-BR" else text
 
 
 def show(figure, photographic: bool = False) -> None:
@@ -194,8 +197,3 @@ def feature_maps(image: np.ndarray, maps: dict[str, np.ndarray], shown: int = 5)
                 axis.imshow(values[..., channel], cmap="viridis")
                 axis.set_title(f"{channel}", fontsize=8)
         show(figure, photographic=True)
-
-
-def summary(model: keras.Model) -> None:
-    """`model.summary()` without the escape codes that a stored notebook would show as litter."""
-    model.summary(print_fn=print, line_length=78)

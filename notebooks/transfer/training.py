@@ -9,7 +9,7 @@ import sys
 import time
 
 import keras
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from . import home
 from .features import Batches, Features
