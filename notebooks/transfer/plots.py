@@ -172,8 +172,8 @@ def intervals(scores: dict, chance: float | None = None) -> None:
         axis.set_xlabel(word("accuracy"))
         axis.xaxis.set_major_formatter(PercentFormatter(1))
         if chance is not None:
-            axis.axvline(chance, color=RED, linestyle="--", label=word("chance"))
-            axis.legend(frameon=False, loc="lower right")
+            axis.axvline(chance, color=RED, linestyle="--")
+            axis.text(chance, -0.85, word("chance"), color=RED, ha="center", fontsize=9)
         show(figure)
 
 
