@@ -38,7 +38,7 @@ def setup(language: str = "en", dataset: str = "", keep_on_drive: bool = False) 
         drive.mount("/content/drive")
         os.environ["TRANSFER_HOME"] = "/content/drive/MyDrive/transfer"
 
-    with _quiet_start():
+    with quiet():
         import keras
         import tensorflow
 
@@ -49,8 +49,8 @@ def setup(language: str = "en", dataset: str = "", keep_on_drive: bool = False) 
 
 
 @contextlib.contextmanager
-def _quiet_start():
-    """Keep TensorFlow's start-up notes, which look like errors, out of the notebook.
+def quiet():
+    """Keep TensorFlow's notes, which look like errors, out of the notebook.
 
     They are written by C++ straight to file descriptor 2; Python's own errors still show.
     """

@@ -99,7 +99,9 @@ def vgg16(backbone: keras.Model, classes: int) -> None:
         learned = (backbone.output_shape[-1] + 1) * classes
         axis.text(9.97, 0.78, f"\n{learned:,}\n{classes}", ha="center", va="top", fontsize=8,
                   linespacing=1.35)
-        frozen = any(block[-1] for block in blocks)
-        axis.text(4.7, 3.65, word("frozen") if frozen else word("learns"), ha="center", color=BLUE)
-        axis.text(9.97, 3.65, word("learns"), ha="center", color="#9A5B00")
+        frozen = sum(block[-1] for block in blocks)  # the first ones, always
+        if frozen:
+            axis.text(1.35 + 0.71 * frozen - 0.18, 3.65, word("frozen"), ha="center", color=BLUE)
+        axis.text((9.97 + (9.97 if frozen == 5 else 1.87 + 1.42 * frozen)) / 2, 3.65, word("learns"),
+                  ha="center", color="#9A5B00")
         show(figure)

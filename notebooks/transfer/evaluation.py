@@ -1,4 +1,4 @@
-"""How good is it, and how sure can one be (lesson 03; more in lesson 05)."""
+"""How good is it, how sure can one be, and where does it look (lessons 03 and 05)."""
 
 import json
 import os
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
+import tensorflow as tf
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 from scipy.stats import binomtest
 
 from . import ROOT, home
@@ -48,6 +51,114 @@ def score(model: keras.Model, features: Features) -> Score:
     """How many of these photographs a head (one softmax output per class) gets right."""
     right = predict(model, features).argmax(axis=1) == features.labels
     return Score(int(right.sum()), len(right))
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
+    """Two models on the same photographs: the exact test of McNemar (1947).
+
+    Args:
+        first, second: (n,) booleans, which photographs each model gets right.
+
+    Returns:
+        How many only the first gets right, how many only the second, and p: how often chance alone
+        would share out these photographs at least as unevenly if the models were equally good.
+    """
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    if only_first + only_second == 0:
+        return 0, 0, 1.0
+    return only_first, only_second, float(binomtest(only_first, only_first + only_second).pvalue)
+
+
+def interval_by_groups(right: np.ndarray, groups: np.ndarray, draws: int = 4000) -> tuple[float, float]:
+    """95 % interval of the accuracy when the images of a group stand or fall together.
+
+    Groups, not images, are drawn again and again with replacement (bootstrap; Efron, 1979).
+
+    Args:
+        right: (n,) booleans.
+        groups: (n,) the name of each image's group.
+        draws: how many times.
+    """
+    _, number = np.unique(groups, return_inverse=True)
+    rights, totals = np.bincount(number, right), np.bincount(number)
+    drawn = np.random.default_rng(0).integers(len(totals), size=(draws, len(totals)))
+    low, high = np.quantile(rights[drawn].sum(1) / totals[drawn].sum(1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How often a model is right when it says that it is so sure; one entry per bin of confidence.
+
+    Attributes:
+        confidence, accuracy: (bins,) means over the photographs in the bin, nan where there are none.
+        counts: (bins,) photographs in the bin.
+    """
+
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error (Naeini et al., 2015): mean distance of the two, as a fraction."""
+        gaps = np.nan_to_num(np.abs(self.confidence - self.accuracy))
+        return float((gaps * self.counts).sum() / self.counts.sum())
+
+
+def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> Calibration:
+    """Sort photographs by the probability of the answer given, into bins of equal width.
+
+    Args:
+        probabilities: (n, classes).
+        labels: (n,).
+    """
+    sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    number = np.minimum((sure * bins).astype(int), bins - 1)
+    counts = np.bincount(number, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        return Calibration(np.bincount(number, sure, bins) / counts,
+                           np.bincount(number, right, bins) / counts, counts)
+
+
+def soften(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Divide what goes into the softmax by the temperature: above 1 the model becomes less sure."""
+    return softmax(np.log(probabilities + 1e-12) / temperature, axis=1)
+
+
+def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature of lowest loss on these (validation) photographs (Guo et al., 2017)."""
+    def loss(value):
+        return -np.log(soften(probabilities, value)[np.arange(len(labels)), labels] + 1e-12).mean()
+
+    return float(minimize_scalar(loss, bounds=(0.2, 10), method="bounded").x)
+
+
+def grad_cam(backbone: keras.Model, head: keras.Model, images: np.ndarray, classes: np.ndarray,
+             layer: str = "block5_conv3") -> np.ndarray:
+    """Where the network looks: Grad-CAM (Selvaraju et al., 2017).
+
+    Each channel of `layer` is weighted by how much the class's output grows with it.
+
+    Args:
+        backbone: a network without top.
+        head: from its pooled output to probabilities.
+        images: (n, height, width, 3), pre-processed.
+        classes: (n,) the class to ask about, one per image.
+
+    Returns:
+        (n, h, w) maps of the layer's size, 0 to 1.
+    """
+    inside = keras.Model(backbone.inputs, [backbone.get_layer(layer).output, backbone.output])
+    with tf.GradientTape() as tape:
+        images = tf.convert_to_tensor(images)
+        tape.watch(images)  # so that everything on the way is recorded, frozen or not
+        maps, output = inside(images, training=False)
+        answers = head(tf.reduce_mean(output, axis=(1, 2)), training=False)
+        logs = tf.math.log(tf.gather(answers, classes, axis=1, batch_dims=1) + 1e-12)
+    weights = tf.reduce_mean(tape.gradient(logs, maps), axis=(1, 2), keepdims=True)
+    seen = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1)).numpy()
+    return seen / np.maximum(seen.max(axis=(1, 2), keepdims=True), 1e-12)
 
 
 def note(method: str, score: Score, seconds: float) -> None:

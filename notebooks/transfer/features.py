@@ -76,11 +76,12 @@ class Features:
         labels: (n,) int64, in the order of the photographs asked for.
         shape: (n, …), the shape of all rows together.
         computed: how many of the photographs the network had to see for this.
+        recipe: the name of the folder they lie in; another recipe has another.
     """
 
     def __init__(self, store: Store, rows: np.ndarray, labels: np.ndarray, computed: int = 0):
         self.rows, self.labels, self.shape = rows, labels, (len(rows), *store.shape)
-        self.computed = computed
+        self.computed, self.recipe = computed, store.folder.name
         self._memory = np.memmap(store.rows_file, dtype="float16", mode="r").reshape(
             -1, *store.shape)
 
@@ -93,25 +94,47 @@ class Features:
 
 
 class Batches(keras.utils.PyDataset):
-    """Features and labels in batches for `fit`, read from disk one batch at a time."""
+    """Features and labels in batches for `fit`, read from disk one batch at a time.
 
-    def __init__(self, features: Features, batch_size: int = 32, shuffle_seed: int | None = None):
+    The order of an epoch follows from seed and epoch alone, so a training that was interrupted and
+    goes on with epoch 3 sees what it would have seen.
+
+    Args:
+        features: of the photographs; or a list, the same photographs in several augmented views,
+            of which each epoch draws one per photograph.
+        batch_size: rows per batch; the last one may be smaller.
+        shuffle_seed: None keeps the order of the photographs.
+    """
+
+    def __init__(self, features: Features | list[Features], batch_size: int = 32,
+                 shuffle_seed: int | None = None):
         super().__init__()
-        self.features, self.batch_size = features, batch_size
-        self.random = None if shuffle_seed is None else np.random.default_rng(shuffle_seed)
-        self.order = np.arange(len(features))
-        self.on_epoch_end()
+        self.views = features if isinstance(features, list) else [features]
+        self.batch_size, self.seed = batch_size, shuffle_seed
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Draw the order and the views of this epoch, counted from 0."""
+        self.epoch, self.order = epoch, np.arange(len(self.views[0]))
+        self.view = np.zeros(len(self.order), int)
+        if self.seed is not None:
+            random = np.random.default_rng([self.seed, epoch])
+            random.shuffle(self.order)
+            self.view = random.integers(len(self.views), size=len(self.order))
+
+    def on_epoch_end(self) -> None:
+        self.start_epoch(self.epoch + 1)
 
     def __len__(self) -> int:
         return -(-len(self.order) // self.batch_size)
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         which = self.order[number * self.batch_size:(number + 1) * self.batch_size]
-        return self.features[which], self.features.labels[which]
-
-    def on_epoch_end(self) -> None:
-        if self.random is not None:
-            self.random.shuffle(self.order)
+        rows = np.empty((len(which), *self.views[0].shape[1:]), "float32")
+        for number, view in enumerate(self.views):
+            drawn = self.view[which] == number
+            rows[drawn] = view[which[drawn]]
+        return rows, self.views[0].labels[which]
 
 
 def extract(photographs: Dataset, backbone: keras.Model, preprocess, layers=("pooled",),

@@ -29,6 +29,11 @@ PORTUGUESE = {
     "upside down": "de cabeça para baixo", "any rotation": "qualquer rotação",
     "far too close": "perto demais", "blinded": "ofuscada", "other colours": "outras cores",
     "one after the other": "um depois do outro", "reading ahead": "lendo adiante",
+    "step": "passo", "learning rate": "taxa de aprendizado", "constant": "constante",
+    "warm-up and cosine": "aquecimento e cosseno", "feature extraction": "extração de características",
+    "fine-tuning": "ajuste fino", "fine-tuned": "com ajuste fino", "frozen": "congelada",
+    "answer": "resposta", "truth": "verdade", "confidence": "confiança",
+    "as trained": "como treinada", "temperature scaled": "com temperatura",
     "not at all": "sem aumento", "in the pipeline": "no pipeline", "in the model": "no modelo",
 }
 
@@ -128,7 +133,8 @@ def bars(values: dict, label: str = "accuracy", chance: float | None = None) -> 
             axis.xaxis.set_major_formatter(PercentFormatter(1))
         if chance is not None:
             axis.axvline(chance, color=RED, linestyle="--")
-            axis.text(chance, -0.75, word("chance"), color=RED, ha="center", fontsize=9)
+            axis.text(chance, 1.01, word("chance"), color=RED, ha="center", fontsize=9,
+                      transform=axis.get_xaxis_transform())
         show(figure)
 
 
@@ -156,6 +162,43 @@ def curves(histories: dict[str, dict], chance: float | None = None) -> None:
         show(figure)
 
 
+def joined(histories: dict[str, dict]) -> None:
+    """One training after the other on one axis, and a line where the next one begins."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(10, 3.6))
+        for axis, key in zip(axes, ("accuracy", "loss")):
+            values = {part: np.concatenate([history[part + key] for history in histories.values()])
+                      for part in ("", "val_")}
+            epochs = np.arange(1, len(values[""]) + 1)
+            axis.plot(epochs, values[""], "--", color=ORANGE, label=word("train"))
+            axis.plot(epochs, values["val_"], color=BLUE, label=word("validation"))
+            end = 0.5
+            for number, (name, history) in enumerate(histories.items()):
+                if number:
+                    axis.axvline(end, color=GREY, linestyle=":")
+                place = (end + len(history["loss"]), -2, "right") if number else (end, 2, "left")
+                axis.annotate(word(name), (place[0], 1.02), (place[1], 0), fontsize=9, ha=place[2],
+                              textcoords="offset points", xycoords=("data", "axes fraction"))
+                end += len(history["loss"])
+            axis.set(xlabel=word("epoch"), ylabel=word(key), xlim=(0.5, end))
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes[0].yaxis.set_major_formatter(PercentFormatter(1))
+        axes[1].set_ylim(bottom=0)
+        axes[0].legend(frameon=False, loc="lower right")
+        show(figure)
+
+
+def rates(schedules: dict[str, list[float]]) -> None:
+    """The learning rate at every step."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(6.5, 2.8))
+        for colour, dash, (name, values) in zip(COLOURS, ("-", "--", ":", "-."), schedules.items()):
+            axis.plot(values, dash, color=colour, label=word(name))
+        axis.set(xlabel=word("step"), ylabel=word("learning rate"), ylim=0)
+        axis.legend(frameon=False)
+        show(figure)
+
+
 def intervals(scores: dict, chance: float | None = None) -> None:
     """Accuracy of each name as a dot with its 95 % interval; {name: evaluation.Score}."""
     with plt.rc_context(STYLE):
@@ -166,15 +209,69 @@ def intervals(scores: dict, chance: float | None = None) -> None:
             axis.plot(score.accuracy, row, "o", color=BLUE)
             axis.annotate(f"{score.accuracy:.1%}", (score.accuracy, row), (0, 6), fontsize=9,
                           textcoords="offset points", ha="center")
-        axis.set_yticks(range(len(scores)), list(scores))
+        axis.set_yticks(range(len(scores)), [word(name) for name in scores])
         axis.set_ylim(len(scores) - 0.5, -0.8)
         axis.grid(axis="y", visible=False)
         axis.set_xlabel(word("accuracy"))
-        axis.xaxis.set_major_formatter(PercentFormatter(1))
+        low, high = axis.get_xlim()
+        axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0 if high - low > 0.04 else 1))
         if chance is not None:
             axis.axvline(chance, color=RED, linestyle="--")
-            axis.text(chance, -0.85, word("chance"), color=RED, ha="center", fontsize=9)
+            axis.text(chance, 1.01, word("chance"), color=RED, ha="center", fontsize=9,
+                      transform=axis.get_xaxis_transform())
         show(figure)
+
+
+def confusion(matrix: np.ndarray, class_names: list[str]) -> None:
+    """How many photographs of each class (row) were given which answer (column)."""
+    with plt.rc_context(STYLE | {"axes.grid": False}):
+        side = 2.2 + 0.42 * len(matrix)
+        figure, axis = plt.subplots(figsize=(side + 0.6, side))
+        share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for row, column in zip(*np.nonzero(matrix)):
+            axis.text(column, row, matrix[row, column], ha="center", va="center", fontsize=9,
+                      color="white" if share[row, column] > 0.5 else "black")
+        axis.set_xticks(range(len(matrix)), class_names, rotation=45, ha="right")
+        axis.set_yticks(range(len(matrix)), class_names)
+        axis.set(xlabel=word("answer"), ylabel=word("truth"))
+        show(figure)
+
+
+def reliability(calibrations: dict) -> None:
+    """Accuracy against confidence, bin by bin; on the diagonal a model is as right as it is sure.
+
+    Args:
+        calibrations: {name: evaluation.Calibration}; bins with fewer than 5 photographs are left out.
+    """
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(5.2, 4.4))
+        axis.plot([0, 1], [0, 1], color=GREY, linestyle=":")
+        for colour, marker, (name, found) in zip(COLOURS, "os^", calibrations.items()):
+            used = found.counts >= 5
+            axis.plot(found.confidence[used], found.accuracy[used], "-" + marker, color=colour,
+                      label=f"{word(name)} ({found.error:.1%})")
+        axis.set(xlabel=word("confidence"), ylabel=word("accuracy"), xlim=(0, 1.02), ylim=(0, 1.02))
+        axis.xaxis.set_major_formatter(PercentFormatter(1))
+        axis.yaxis.set_major_formatter(PercentFormatter(1))
+        axis.legend(frameon=False, loc="lower right")
+        show(figure)
+
+
+def heat(images, maps: np.ndarray, titles: list[str]) -> None:
+    """Each image, and below it the same image under its map (0 to 1; bright is where it looked)."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(2, len(images), figsize=(9, 18.6 / len(images) + 0.3), squeeze=False)
+        for column, (image, seen) in enumerate(zip(images, maps)):
+            grey = np.asarray(image).astype("float32").mean(axis=-1)
+            axes[0, column].imshow(np.asarray(image).astype("uint8"))
+            axes[0, column].set_title(titles[column], fontsize=9)
+            axes[1, column].imshow(grey, cmap="gray", vmin=0, vmax=255)
+            axes[1, column].imshow(seen, cmap="viridis", alpha=0.6, vmin=0, vmax=1,
+                                   interpolation="bilinear", extent=(0, *grey.shape[::-1], 0))
+        for axis in axes.flat:
+            axis.axis("off")
+        show(figure, photographic=True)
 
 
 def feature_maps(image: np.ndarray, maps: dict[str, np.ndarray], shown: int = 5) -> None:

@@ -1,0 +1,186 @@
+"""Fine-tuning: the last block and the head, on stored features of the blocks before (lesson 04).
+
+`fine_tuned` is what the lessons do, on the whole split, with the test set. The other methods change
+one ingredient each, on fewer photographs, and are compared on validation.
+"""
+
+import time
+
+import keras
+import measure_heads
+import numpy as np
+import tensorflow as tf
+from sklearn.metrics import confusion_matrix
+from transfer import evaluation, features, models, pipeline, training
+
+FINE_TUNED = {"from": "block5_conv1", "layer": "block4_pool", "head": "trained", "optimizer": "AdamW",
+              "learning_rate": 5e-5, "schedule": "warm-up and cosine", "weight_decay": 0.004,
+              "label_smoothing": 0, "dropout": 0, "views": 1, "epochs": 5, "batch_size": 32,
+              "kept": "lowest validation loss"}
+FEW = FINE_TUNED | {"train": 256, "validation": 300}
+SETTINGS = {
+    "fine_tuned": FINE_TUNED,
+    "fine_tuned, no view": FINE_TUNED | {"views": 0},
+    "few": FEW,
+    "few, rate x 4": FEW | {"learning_rate": 2e-4},
+    "few, rate / 4": FEW | {"learning_rate": 1.25e-5},
+    "few, constant rate": FEW | {"schedule": "constant"},
+    "few, rate falls on plateau": FEW | {"schedule": "plateau"},
+    "few, no weight decay": FEW | {"weight_decay": 0},
+    "few, dropout": FEW | {"dropout": 0.5},
+    "few, label smoothing": FEW | {"label_smoothing": 0.1},
+    "few, random head": FEW | {"head": "random"},
+    "few, no view": FEW | {"views": 0},
+    "few, 4 views": FEW | {"views": 4},
+    "few, recomputed": FEW | {"views": "new in every epoch"},
+    "epoch": {"train": 320, "batch_size": 32, "passes": 2},
+    "few, blocks 4 and 5": FEW | {"from": "block4_conv1", "layer": "block3_pool"},
+}
+
+
+def loss(settings: dict, classes: int):
+    def smoothed(labels, predictions):
+        wanted = keras.ops.one_hot(keras.ops.cast(labels, "int32"), classes)
+        return keras.losses.categorical_crossentropy(
+            wanted, predictions, label_smoothing=settings["label_smoothing"])
+
+    return smoothed if settings["label_smoothing"] else "sparse_categorical_crossentropy"
+
+
+def head(measurement, train, validation, settings: dict, seed: int) -> keras.Model:
+    """Lesson 03's head, trained on the pooled features of these photographs, or one as it is born."""
+    frozen = measure_heads.SETTINGS["pooled"]
+    train, validation = (measurement.features(part, "pooled") for part in (train, validation))
+    model = measure_heads.head((512,), measurement.classes, frozen, len(train))
+    if settings["head"] == "trained":
+        training.fit(model, train, validation, frozen["epochs"], f"measure-head-{seed}",
+                     frozen["batch_size"], seed)
+    return model
+
+
+def fine_tune(measurement, parts, settings: dict, seed: int) -> dict:
+    """One run: the frozen network's result beside what fine-tuning makes of it."""
+    train, validation, test = parts
+    few = "train" in settings
+    if few:
+        random = np.random.default_rng(seed)
+        train, validation = (
+            part.select(np.sort(random.permutation(len(part))[:settings[name]]))
+            for name, part in (("train", train), ("validation", validation)))
+    start = head(measurement, train, validation, settings, seed)
+    frozen = [evaluation.predict(start, measurement.features(part, "pooled")).argmax(1)
+              for part in (validation, test)]
+    network = models.vgg16()
+    tail = models.tail(network, start, settings["from"], settings["dropout"])
+    steps = -(-len(train) // settings["batch_size"]) * settings["epochs"]
+    rate = settings["learning_rate"]
+    if settings["schedule"] == "warm-up and cosine":
+        rate = training.warm_up_and_cosine(rate, steps)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=settings["weight_decay"])
+    tail.compile(optimizer, loss=loss(settings, measurement.classes), metrics=["accuracy"])
+    check = measurement.features(validation, settings["layer"])
+    clock = time.perf_counter()
+    if settings["views"] == "new in every epoch":
+        history = fit_recomputed(network, tail, start, train, check, settings, seed)
+    else:
+        views = [measurement.features(train, settings["layer"]), *(
+            measurement.features(train, settings["layer"], augment=pipeline.augment, view=view)
+            for view in range(1, settings["views"] + 1))]
+        extracted = time.perf_counter() - clock
+        falling = [keras.callbacks.ReduceLROnPlateau("val_loss", 0.3, patience=1)]
+        history = training.fit(tail, views, check, settings["epochs"], f"measure-fine-{seed}",
+                               settings["batch_size"], seed,
+                               falling if settings["schedule"] == "plateau" else ())
+        history["extraction_seconds"] = round(extracted, 1)
+    found = {"train": len(train), "trainable_parameters": count_trainable(tail),
+             "seconds": round(history.pop("seconds"), 1), "history": rounded(history)}
+    predicted = evaluation.predict(tail, check).argmax(1)
+    found["validation"] = measure_heads.count(predicted, check.labels)
+    found["validation_frozen"] = measure_heads.count(frozen[0], check.labels)
+    if not few:
+        final = measurement.features(test, settings["layer"])
+        probabilities = evaluation.predict(tail, final)
+        predicted = probabilities.argmax(1)
+        found["test"] = measure_heads.count(predicted, final.labels)
+        found["test_frozen"] = measure_heads.count(frozen[1], final.labels)
+        only_fine_tuned, only_frozen, p = evaluation.mcnemar(
+            predicted == final.labels, frozen[1] == final.labels)
+        found["paired"] = {"only_fine_tuned": only_fine_tuned, "only_frozen": only_frozen, "p": p}
+        found["confusion"] = confusion_matrix(final.labels, predicted).tolist()
+        found["calibration"] = calibrate(evaluation.predict(tail, check), check.labels,
+                                         probabilities, final.labels)
+    return found
+
+
+def calibrate(validation, validation_labels, test, test_labels) -> dict:
+    """The temperature is chosen on validation, its effect measured on test."""
+    chosen = evaluation.temperature(validation, validation_labels)
+    found = {"temperature": round(chosen, 4)}
+    for name, probabilities in (("as_trained", test), ("scaled", evaluation.soften(test, chosen))):
+        bins = evaluation.calibration(probabilities, test_labels)
+        found[name] = {"error": round(bins.error, 4), "counts": bins.counts.tolist(),
+                       "confidence": np.nan_to_num(bins.confidence).round(4).tolist(),
+                       "accuracy": np.nan_to_num(bins.accuracy).round(4).tolist()}
+    return found
+
+
+def fit_recomputed(network, tail, start, train, check, settings: dict, seed: int) -> dict:
+    """As most tutorials do: every epoch decodes, augments and runs the frozen blocks once more."""
+    whole = models.whole(network, start, keras.applications.vgg16.preprocess_input)
+    for layer in network.layers:
+        layer.trainable = layer in tail.layers
+    whole.compile(tail.optimizer.from_config(tail.optimizer.get_config()),
+                  loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = {"loss": [], "accuracy": [], "val_loss": [], "val_accuracy": []}
+    clock, best = time.perf_counter(), None
+    for epoch in range(settings["epochs"]):
+        seeds = tf.data.Dataset.range(10**6).batch(settings["batch_size"])
+        data = pipeline.batches(train, batch_size=settings["batch_size"], shuffle_seed=seed + 100 * epoch)
+        data = tf.data.Dataset.zip(data, seeds).map(lambda pair, numbers, epoch=epoch: (
+            tf.map_fn(lambda one: pipeline.augment(one[0], tf.stack([tf.cast(one[1], tf.int32), epoch])),
+                      (pair[0], numbers[:tf.shape(pair[0])[0]]), fn_output_signature=tf.float32), pair[1]))
+        fitted = whole.fit(data.prefetch(2), epochs=epoch + 1, initial_epoch=epoch, verbose=0)
+        values = tail.evaluate(features.Batches(check, 256), verbose=0)
+        for key, value in zip(history, (*(v[0] for v in (fitted.history["loss"], fitted.history["accuracy"])),
+                                        *values)):
+            history[key].append(float(value))
+        if best is None or values[0] <= min(history["val_loss"]):
+            best = tail.get_weights()
+    tail.set_weights(best)
+    return history | {"seconds": time.perf_counter() - clock}
+
+
+def count_trainable(model: keras.Model) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def rounded(history: dict) -> dict:
+    return {key: np.round(values, 4).tolist() for key, values in history.items()}
+
+
+def epoch(measurement, parts, settings: dict, seed: int) -> dict:
+    """One epoch of block 5 and head, from photographs and from stored features, in turn."""
+    random = np.random.default_rng(seed)
+    train = parts[0].select(np.sort(random.permutation(len(parts[0]))[:settings["train"]]))
+    network, start = models.vgg16(), measure_heads.head(
+        (512,), measurement.classes, measure_heads.SETTINGS["pooled"], len(train))
+    tail = models.tail(network, start, "block5_conv1")
+    for layer in network.layers:
+        layer.trainable = layer in tail.layers
+    whole = models.whole(network, start, measure_heads.preprocess)
+    stored = features.Batches(measurement.features(train, "block4_pool"), settings["batch_size"])
+    batches = pipeline.batches(train, batch_size=settings["batch_size"])
+    seconds = {"recomputed": [], "stored": []}
+    for model in (whole, tail):
+        model.compile(keras.optimizers.AdamW(5e-5), loss="sparse_categorical_crossentropy")
+        model.fit(batches if model is whole else stored, steps_per_epoch=2, shuffle=False, verbose=0)
+    for _ in range(settings["passes"]):
+        for name, model, data in (("recomputed", whole, batches), ("stored", tail, stored)):
+            clock = time.perf_counter()
+            model.fit(data, shuffle=False, verbose=0)
+            seconds[name].append(round(time.perf_counter() - clock, 1))
+    return {"train": len(train), "seconds_recomputed": min(seconds["recomputed"]),
+            "seconds_stored": min(seconds["stored"]), "passes": seconds}
+
+
+METHODS = dict.fromkeys(SETTINGS, fine_tune) | {"epoch": epoch}

@@ -1,0 +1,115 @@
+"""Heads on the frozen network: nearest class mean, pooled, Flatten, and what recipes cost (lesson 03)."""
+
+import keras
+import numpy as np
+from transfer import audit, evaluation, training
+
+SETTINGS = {
+    "nearest_mean": {"layer": "pooled"},
+    "pooled": {"layer": "pooled", "head": "UnitNormalization, Dense", "optimizer": "AdamW",
+               "learning_rate": 0.1, "schedule": "cosine", "weight_decay": 0.02, "epochs": 30,
+               "batch_size": 16, "kept": "lowest validation loss"},
+    "flatten": {"layer": "block5_pool", "head": "Flatten, Dense(1024), Dense", "optimizer": "Adam",
+                "learning_rate": 1e-4, "epochs": 20, "batch_size": 32, "photographs_per_class": 150,
+                "kept": "lowest validation loss"},
+    "recipes": {"layer": "pooled", "head": "UnitNormalization, Dense", "optimizer": "AdamW",
+                "learning_rate": 0.1, "schedule": "cosine", "weight_decay": 0.02, "epochs": 30,
+                "batch_size": 16, "train": 210, "validation": 90, "kept": "lowest validation loss"},
+}
+
+
+def preprocess(images):
+    return keras.applications.vgg16.preprocess_input(images)
+
+
+def mean_and_standard_deviation(images):
+    return (images / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+
+
+def divide_by_255(images):
+    return images / 255
+
+
+def divide_and_subtract(images):
+    return preprocess(images / 255)
+
+
+RECIPES = [preprocess, mean_and_standard_deviation, divide_by_255, divide_and_subtract]
+
+
+def count(predicted: np.ndarray, labels: np.ndarray) -> dict:
+    return {"right": int((predicted == labels).sum()), "total": len(labels)}
+
+
+def head(width_or_shape, classes: int, settings: dict, train_size: int) -> keras.Model:
+    """The head that the settings describe, compiled."""
+    layers = {"UnitNormalization": keras.layers.UnitNormalization, "Flatten": keras.layers.Flatten,
+              "Dense(1024)": lambda: keras.layers.Dense(1024, activation="relu"),
+              "Dense": lambda: keras.layers.Dense(classes, activation="softmax")}
+    model = keras.Sequential([keras.Input(width_or_shape),
+                              *(layers[name]() for name in settings["head"].split(", "))])
+    rate = settings["learning_rate"]
+    if settings.get("schedule") == "cosine":
+        steps = settings["epochs"] * -(-train_size // settings["batch_size"])
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    optimizer = (keras.optimizers.AdamW(rate, weight_decay=settings["weight_decay"])
+                 if settings["optimizer"] == "AdamW" else keras.optimizers.Adam(rate))
+    model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def nearest_mean(measurement, parts, settings: dict, seed: int) -> dict:
+    """No training at all: each class is the mean of its unit-length features."""
+    train, validation, test = (measurement.features(part, settings["layer"]) for part in parts)
+    unit = [rows[:] / np.linalg.norm(rows[:], axis=1, keepdims=True) for rows in (train, validation, test)]
+    means = np.stack([unit[0][train.labels == label].mean(0) for label in range(measurement.classes)])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    return {"validation": count((unit[1] @ means.T).argmax(1), validation.labels),
+            "test": count((unit[2] @ means.T).argmax(1), test.labels)}
+
+
+def stored_head(measurement, parts, settings: dict, seed: int) -> dict:
+    """A head on stored features."""
+    if "photographs_per_class" in settings:
+        parts = [fewer(part, settings["photographs_per_class"], len(measurement.photographs))
+                 for part in parts]
+    train, validation, test = (measurement.features(part, settings["layer"]) for part in parts)
+    model = head(train.shape[1:], measurement.classes, settings, len(train))
+    history = training.fit(model, train, validation, settings["epochs"], f"measure-{seed}",
+                           settings["batch_size"], seed)
+    return {"train": len(train),
+            "validation": count(evaluation.predict(model, validation).argmax(1), validation.labels),
+            "test": count(evaluation.predict(model, test).argmax(1), test.labels),
+            "trainable_parameters": sum(int(np.prod(w.shape)) for w in model.trainable_weights),
+            "seconds": round(history.pop("seconds"), 1),
+            "history": {key: [round(value, 4) for value in values] for key, values in history.items()}}
+
+
+def fewer(part, per_class: int, of_all: int):
+    """The first photographs of each class, so many that all parts together have `per_class`."""
+    keep = round(len(part) / of_all * per_class)
+    return part.select(np.sort(np.concatenate(
+        [np.flatnonzero(part.labels == label)[:keep] for label in np.unique(part.labels)])))
+
+
+def recipes(measurement, parts, settings: dict, seed: int) -> dict:
+    """What the network is fed, all else equal; on validation, since it is a choice."""
+    random = np.random.default_rng(0)
+    fixed = audit.split(measurement.photographs, 0)  # the same photographs for every seed
+    train, validation = (part.select(np.sort(random.permutation(len(part))[:settings[name]]))
+                         for part, name in zip(fixed, ("train", "validation")))
+    found = {}
+    for recipe in RECIPES:
+        keras.utils.set_random_seed(seed)
+        learn, check = (measurement.features(part, settings["layer"], recipe)
+                        for part in (train, validation))
+        model = head(learn.shape[1:], measurement.classes, settings, len(learn))
+        training.fit(model, learn, check, settings["epochs"], f"measure-{recipe.__name__}",
+                     settings["batch_size"], seed)
+        predicted = evaluation.predict(model, check).argmax(1)
+        found[recipe.__name__.replace("_", " ")] = count(predicted, check.labels)
+    return {"validation": found}
+
+
+METHODS = {"nearest_mean": nearest_mean, "pooled": stored_head, "flatten": stored_head,
+           "recipes": recipes}

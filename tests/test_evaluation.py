@@ -1,0 +1,124 @@
+"""Intervals, tests, calibration and maps are what they say; an exported model needs no TensorFlow."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from conftest import picture
+from transfer import ROOT, evaluation, models, pipeline
+
+
+def test_mcnemar_equals_the_sum_over_the_binomial():
+    first = np.array([True] * 7 + [False] * 3 + [True] * 20)
+    second = np.array([False] * 7 + [True] * 3 + [True] * 20)
+    only_first, only_second, p = evaluation.mcnemar(first, second)
+    assert (only_first, only_second) == (7, 3)
+    assert p == pytest.approx(2 * (120 + 45 + 10 + 1) / 1024)
+    assert evaluation.mcnemar(first, first) == (0, 0, 1.0)
+
+
+def test_groups_of_equal_answers_widen_the_interval():
+    right = np.random.default_rng(0).random(60) < 0.8
+    alone = evaluation.interval_by_groups(right, np.arange(60))
+    wilson = evaluation.Score(int(right.sum()), 60).interval
+    assert np.allclose(alone, wilson, atol=0.04)
+    copies = evaluation.interval_by_groups(np.repeat(right[:12], 5), np.repeat(np.arange(12), 5))
+    assert copies[1] - copies[0] > 1.8 * (alone[1] - alone[0])
+
+
+def softmax(logits):
+    values = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return values / values.sum(axis=1, keepdims=True)
+
+
+def test_an_honest_model_has_hardly_any_calibration_error_and_an_overconfident_one_is_found_out():
+    random = np.random.default_rng(0)
+    honest = softmax(random.normal(size=(20_000, 5)) * 2)
+    labels = np.array([random.choice(5, p=row) for row in honest])
+    boastful = softmax(3 * np.log(honest))
+    assert evaluation.calibration(honest, labels).error < 0.012
+    assert evaluation.calibration(boastful, labels).error > 0.1
+    found = evaluation.temperature(boastful, labels)
+    assert found == pytest.approx(3, rel=0.05)
+    assert np.allclose(evaluation.soften(boastful, 3), honest, atol=1e-3)
+
+
+def test_bins_hold_every_photograph_once():
+    probabilities = np.array([[1.0, 0.0], [0.55, 0.45], [0.52, 0.48], [0.05, 0.95]])
+    found = evaluation.calibration(probabilities, np.array([0, 0, 1, 1]))
+    assert found.counts.tolist() == [0, 0, 0, 0, 0, 2, 0, 0, 0, 2]
+    assert found.accuracy[5] == 0.5 and found.confidence[5] == pytest.approx(0.535)
+    assert found.error == pytest.approx((2 * abs(0.535 - 0.5) + 2 * abs(0.975 - 1)) / 4)
+
+
+def test_grad_cam_lights_up_where_the_reason_is():
+    """A network whose only channel answers to red, and a head that takes red for class 1."""
+    photograph = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(1, 1, use_bias=False, name="red")(photograph)
+    backbone = keras.Model(photograph, keras.layers.MaxPooling2D()(x))
+    backbone.get_layer("red").set_weights([np.array([1.0, -1.0, -1.0]).reshape(1, 1, 3, 1)])
+    backbone.trainable = False
+    head = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, activation="softmax")])
+    head.set_weights([np.array([[-5.0, 5.0]]), np.zeros(2)])
+    image = np.zeros((1, 32, 32, 3), "float32")
+    image[:, 4:10, 20:28, 0] = 1
+    found = evaluation.grad_cam(backbone, head, image, np.array([1]), layer="red")
+    assert found.shape == (1, 32, 32) and found.max() == pytest.approx(1)
+    outside = found.copy()
+    outside[:, 4:10, 20:28] = 0
+    assert outside.max() == 0 and (found[0, 4:10, 20:28] > 0.9).all()
+    assert evaluation.grad_cam(backbone, head, image, np.array([0]), layer="red").max() == 0
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """A small model, exported both ways, and pictures of every kind that readers have."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([
+        keras.Input((32, 48, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(32, 5),
+        keras.layers.Conv2D(64, 5), keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(2, activation="softmax")])
+    paths = [str(tmp_path / name) for name in ("a.jpg", "ção é.png", "grey.jpg", "turned.jpg")]
+    picture(0).save(paths[0])
+    picture(1).convert("RGBA").save(paths[1])
+    picture(2).convert("L").save(paths[2])
+    rotated = picture(3)
+    exif = rotated.getexif()
+    exif[0x0112] = 6
+    rotated.save(paths[3], exif=exif)
+    files = [models.export_litert(model, tmp_path / f"model{int8}.tflite", ["cat", "dog"], int8)
+             for int8 in (False, True)]
+    return model, files, paths
+
+
+def test_exported_it_answers_the_same_from_the_same_files(exported):
+    model, (float32, int8), paths = exported
+    images = np.stack([pipeline.decode(path, (32, 48)) for path in paths]).astype("float32")
+    wanted = model.predict(images, verbose=0)
+    found, milliseconds = models.run_litert(float32, paths)
+    assert np.abs(found - wanted).max() < 1e-5 and milliseconds > 0
+    assert np.abs(models.run_litert(int8, paths)[0] - wanted).max() < 0.01
+    assert int8.stat().st_size < 0.5 * float32.stat().st_size
+
+
+def test_it_needs_neither_tensorflow_nor_keras(exported):
+    _, (float32, _), paths = exported
+    program = (f"import runpy, sys; sys.argv = ['x', {str(float32)!r}, {paths[0]!r}]\n"
+               f"try: runpy.run_path({str(ROOT / 'scripts' / 'predict_litert.py')!r}, run_name='__main__')\n"
+               "except SystemExit as end: assert not end.code\n"
+               "assert not {'tensorflow', 'keras', 'transfer'} & set(sys.modules)")
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith(paths[0] + ": ") and "dog" in run.stdout and "%" in run.stdout
+
+
+def test_a_damaged_photograph_is_named_and_the_others_are_answered(exported, tmp_path):
+    _, (float32, _), paths = exported
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    run = subprocess.run([sys.executable, str(ROOT / "scripts" / "predict_litert.py"), str(float32),
+                          str(tmp_path / "broken.jpg"), paths[0], "--json"], capture_output=True, text=True)
+    assert run.returncode == 1 and "broken.jpg" in run.stderr
+    assert [json.loads(line)["file"] for line in run.stdout.splitlines()] == [paths[0]]
