@@ -5,6 +5,7 @@ import re
 import measure
 import nbformat
 import pytest
+from scipy.stats import binomtest
 from transfer import ROOT, evaluation
 
 
@@ -21,22 +22,26 @@ def test_results_were_measured_with_the_settings_of_now(name):
 @pytest.mark.parametrize("name", ["animals10", "mini"])
 def test_summaries_follow_from_the_runs(name):
     for method, entry in evaluation.measured(name).items():
-        if method in measure.METHODS and method != "recipes":
+        if method in measure.METHODS:
             again = {"runs": entry["runs"]}
             measure.summarise(again)
-            assert again["test"] == entry["test"] and again["validation"] == entry["validation"]
+            assert again == {key: entry[key] for key in again}
 
 
 def figures(noted: dict) -> set[str]:
     """Every percentage that README and lessons may quote, to one digit."""
     found = set()
     for entry in noted.values():
-        for part in ("validation", "test"):
-            if isinstance(entry, dict) and part in entry:
+        for part in measure.PARTS:
+            if part in entry:
                 rates = [entry[part][key] for key in ("mean", "lowest", "highest")]
                 found |= {f"{100 * rate:.1f}" for rate in rates + entry[part]["interval"]}
-        for rates in entry.get("accuracy", {}).values() if isinstance(entry, dict) else []:
+        for rates in entry.get("accuracy", {}).values():
             found.add(f"{100 * sum(rates) / len(rates):.1f}")
+        for run in entry.get("runs", {}).values():
+            for kept in ("as_trained", "scaled"):
+                if "calibration" in run:
+                    found.add(f"{100 * run['calibration'][kept]['error']:.1f}")
     return found
 
 
@@ -57,3 +62,25 @@ def test_the_frozen_network_is_as_good_as_it_should_be():
     assert evaluation.measured("animals10")["pooled"]["test"]["mean"] >= 0.934
     assert evaluation.measured("animals10")["nearest_mean"]["test"]["mean"] >= 0.88
     assert evaluation.measured("mini")["pooled"]["test"]["mean"] >= 0.60
+
+
+def test_fine_tuning_beats_the_frozen_network_on_the_same_photographs():
+    """Over the pooled test sets of three splits, by McNemar's test."""
+    runs = evaluation.measured("animals10")["fine_tuned"]["runs"]
+    assert {"0", "1", "2"} <= set(runs)
+    only_tuned, only_frozen = (sum(run["paired"][key] for run in runs.values())
+                               for key in ("only_fine_tuned", "only_frozen"))
+    for run in runs.values():
+        assert (run["test"]["right"] - run["test_frozen"]["right"]
+                == run["paired"]["only_fine_tuned"] - run["paired"]["only_frozen"])
+        assert sum(map(sum, run["confusion"])) == run["test"]["total"]
+        assert sum(run["confusion"][i][i] for i in range(10)) == run["test"]["right"]
+    assert only_tuned > only_frozen
+    assert binomtest(only_tuned, only_tuned + only_frozen).pvalue < 0.01
+
+
+def test_stored_features_save_at_least_two_thirds_of_an_epoch():
+    """From photographs, 300 or more, and from stored features: one run, one machine."""
+    took = evaluation.measured("animals10")["epoch"]["runs"]["0"]
+    assert took["train"] >= 300
+    assert took["seconds_recomputed"] >= 3 * took["seconds_stored"]
