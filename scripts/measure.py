@@ -24,7 +24,7 @@ import tensorflow as tf
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
 import measure_fine_tuning  # noqa: E402
 import measure_heads  # noqa: E402
-from transfer import audit, datasets, evaluation, features, models  # noqa: E402
+from transfer import audit, datasets, evaluation, features, models, write_whole  # noqa: E402
 
 SETTINGS = measure_heads.SETTINGS | measure_fine_tuning.SETTINGS
 PARTS = ("validation", "test", "validation_frozen", "test_frozen")
@@ -66,9 +66,7 @@ class Measurement:
         parts = audit.split(self.photographs, seed)
         entry["runs"][str(seed)] = METHODS[method](self, parts, SETTINGS[method], seed)
         summarise(entry)
-        beside = self.out.with_suffix(".partial")
-        beside.write_text(json.dumps(self.noted, indent=1) + "\n")
-        os.replace(beside, self.out)
+        write_whole(self.out, json.dumps(self.noted, indent=1) + "\n")
 
 
 def versions() -> dict:

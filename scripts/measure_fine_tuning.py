@@ -10,6 +10,7 @@ import keras
 import measure_heads
 import numpy as np
 import tensorflow as tf
+from measure_heads import count, some, training_noted
 from sklearn.metrics import confusion_matrix
 from transfer import evaluation, features, models, pipeline, training
 
@@ -61,55 +62,61 @@ def head(measurement, train, validation, settings: dict, seed: int) -> keras.Mod
 def fine_tune(measurement, parts, settings: dict, seed: int) -> dict:
     """One run: the frozen network's result beside what fine-tuning makes of it."""
     train, validation, test = parts
-    few = "train" in settings
+    few = "train" in settings  # then ingredients are compared, and the test set stays shut
     if few:
         random = np.random.default_rng(seed)
-        train, validation = (
-            part.select(np.sort(random.permutation(len(part))[:settings[name]]))
-            for name, part in (("train", train), ("validation", validation)))
+        train, validation = (some(part, settings[name], random) for part, name in (
+            (train, "train"), (validation, "validation")))
+    compared = {"validation": validation} if few else {"validation": validation, "test": test}
     start = head(measurement, train, validation, settings, seed)
-    frozen = [evaluation.predict(start, measurement.features(part, "pooled")).argmax(1)
-              for part in (validation, test)]
+    frozen = {name: evaluation.predict(start, measurement.features(part, "pooled")).argmax(1)
+              for name, part in compared.items()}
     network = models.vgg16()
     tail = models.tail(network, start, settings["from"], settings["dropout"])
-    steps = -(-len(train) // settings["batch_size"]) * settings["epochs"]
-    rate = settings["learning_rate"]
-    if settings["schedule"] == "warm-up and cosine":
-        rate = training.warm_up_and_cosine(rate, steps)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=settings["weight_decay"])
-    tail.compile(optimizer, loss=loss(settings, measurement.classes), metrics=["accuracy"])
+    tail.compile(optimizer(settings, len(train)), loss=loss(settings, measurement.classes),
+                 metrics=["accuracy"])
     check = measurement.features(validation, settings["layer"])
-    clock = time.perf_counter()
     if settings["views"] == "new in every epoch":
         history = fit_recomputed(network, tail, start, train, check, settings, seed)
     else:
-        views = [measurement.features(train, settings["layer"]), *(
-            measurement.features(train, settings["layer"], augment=pipeline.augment, view=view)
-            for view in range(1, settings["views"] + 1))]
-        extracted = time.perf_counter() - clock
-        falling = [keras.callbacks.ReduceLROnPlateau("val_loss", 0.3, patience=1)]
-        history = training.fit(tail, views, check, settings["epochs"], f"measure-fine-{seed}",
-                               settings["batch_size"], seed,
-                               falling if settings["schedule"] == "plateau" else ())
-        history["extraction_seconds"] = round(extracted, 1)
-    found = {"train": len(train), "trainable_parameters": count_trainable(tail),
-             "seconds": round(history.pop("seconds"), 1), "history": rounded(history)}
-    predicted = evaluation.predict(tail, check).argmax(1)
-    found["validation"] = measure_heads.count(predicted, check.labels)
-    found["validation_frozen"] = measure_heads.count(frozen[0], check.labels)
+        history = fit_stored(measurement, tail, train, check, settings, seed)
+    found = {"train": len(train), **training_noted(tail, history)}
+    probabilities = {}
+    for name, part in compared.items():
+        probabilities[name] = evaluation.predict(tail, measurement.features(part, settings["layer"]))
+        found[name] = count(probabilities[name].argmax(1), part.labels)
+        found[name + "_frozen"] = count(frozen[name], part.labels)
     if not few:
-        final = measurement.features(test, settings["layer"])
-        probabilities = evaluation.predict(tail, final)
-        predicted = probabilities.argmax(1)
-        found["test"] = measure_heads.count(predicted, final.labels)
-        found["test_frozen"] = measure_heads.count(frozen[1], final.labels)
+        predicted = probabilities["test"].argmax(1)
         only_fine_tuned, only_frozen, p = evaluation.mcnemar(
-            predicted == final.labels, frozen[1] == final.labels)
+            predicted == test.labels, frozen["test"] == test.labels)
         found["paired"] = {"only_fine_tuned": only_fine_tuned, "only_frozen": only_frozen, "p": p}
-        found["confusion"] = confusion_matrix(final.labels, predicted).tolist()
-        found["calibration"] = calibrate(evaluation.predict(tail, check), check.labels,
-                                         probabilities, final.labels)
+        found["confusion"] = confusion_matrix(test.labels, predicted).tolist()
+        found["calibration"] = calibrate(probabilities["validation"], validation.labels,
+                                         probabilities["test"], test.labels)
     return found
+
+
+def optimizer(settings: dict, train_size: int) -> keras.optimizers.Optimizer:
+    rate = settings["learning_rate"]
+    if settings["schedule"] == "warm-up and cosine":
+        steps = -(-train_size // settings["batch_size"]) * settings["epochs"]
+        rate = training.warm_up_and_cosine(rate, steps)
+    return keras.optimizers.AdamW(rate, weight_decay=settings["weight_decay"])
+
+
+def fit_stored(measurement, tail, train, check, settings: dict, seed: int) -> dict:
+    """As the lessons do, on stored features of the photographs and of their augmented views."""
+    clock = time.perf_counter()
+    views = [measurement.features(train, settings["layer"]), *(
+        measurement.features(train, settings["layer"], augment=pipeline.augment, view=view)
+        for view in range(1, settings["views"] + 1))]
+    extraction = time.perf_counter() - clock
+    callbacks = ([keras.callbacks.ReduceLROnPlateau("val_loss", 0.3, patience=1)]
+                 if settings["schedule"] == "plateau" else ())
+    history = training.fit(tail, views, check, settings["epochs"], f"measure-fine-{seed}",
+                           settings["batch_size"], seed, callbacks)
+    return history | {"extraction_seconds": round(extraction, 1)}
 
 
 def calibrate(validation, validation_labels, test, test_labels) -> dict:
@@ -126,42 +133,33 @@ def calibrate(validation, validation_labels, test, test_labels) -> dict:
 
 def fit_recomputed(network, tail, start, train, check, settings: dict, seed: int) -> dict:
     """As most tutorials do: every epoch decodes, augments and runs the frozen blocks once more."""
-    whole = models.whole(network, start, keras.applications.vgg16.preprocess_input)
+    whole = models.whole(network, start, measure_heads.preprocess)
     for layer in network.layers:
         layer.trainable = layer in tail.layers
-    whole.compile(tail.optimizer.from_config(tail.optimizer.get_config()),
-                  loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    whole.compile(optimizer(settings, len(train)), loss="sparse_categorical_crossentropy",
+                  metrics=["accuracy"])
     history = {"loss": [], "accuracy": [], "val_loss": [], "val_accuracy": []}
     clock, best = time.perf_counter(), None
     for epoch in range(settings["epochs"]):
-        seeds = tf.data.Dataset.range(10**6).batch(settings["batch_size"])
         data = pipeline.batches(train, batch_size=settings["batch_size"], shuffle_seed=seed + 100 * epoch)
-        data = tf.data.Dataset.zip(data, seeds).map(lambda pair, numbers, epoch=epoch: (
-            tf.map_fn(lambda one: pipeline.augment(one[0], tf.stack([tf.cast(one[1], tf.int32), epoch])),
-                      (pair[0], numbers[:tf.shape(pair[0])[0]]), fn_output_signature=tf.float32), pair[1]))
-        fitted = whole.fit(data.prefetch(2), epochs=epoch + 1, initial_epoch=epoch, verbose=0)
-        values = tail.evaluate(features.Batches(check, 256), verbose=0)
-        for key, value in zip(history, (*(v[0] for v in (fitted.history["loss"], fitted.history["accuracy"])),
-                                        *values)):
-            history[key].append(float(value))
-        if best is None or values[0] <= min(history["val_loss"]):
+        numbers = tf.data.Dataset.range(len(train), output_type=tf.int32).batch(settings["batch_size"])
+        data = tf.data.Dataset.zip(data, numbers).map(lambda pair, numbers, epoch=epoch: (
+            tf.map_fn(lambda one: pipeline.augment(one[0], tf.stack([one[1], epoch])),
+                      (pair[0], numbers), fn_output_signature=tf.float32), pair[1]))
+        fitted = whole.fit(data.prefetch(2), epochs=epoch + 1, initial_epoch=epoch, verbose=0).history
+        val_loss, val_accuracy = tail.evaluate(features.Batches(check, 256), verbose=0)
+        if best is None or val_loss < min(history["val_loss"]):
             best = tail.get_weights()
+        for key, value in (("loss", fitted["loss"][0]), ("accuracy", fitted["accuracy"][0]),
+                           ("val_loss", val_loss), ("val_accuracy", val_accuracy)):
+            history[key].append(float(value))
     tail.set_weights(best)
     return history | {"seconds": time.perf_counter() - clock}
 
 
-def count_trainable(model: keras.Model) -> int:
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-
-
-def rounded(history: dict) -> dict:
-    return {key: np.round(values, 4).tolist() for key, values in history.items()}
-
-
 def epoch(measurement, parts, settings: dict, seed: int) -> dict:
     """One epoch of block 5 and head, from photographs and from stored features, in turn."""
-    random = np.random.default_rng(seed)
-    train = parts[0].select(np.sort(random.permutation(len(parts[0]))[:settings["train"]]))
+    train = some(parts[0], settings["train"], np.random.default_rng(seed))
     network, start = models.vgg16(), measure_heads.head(
         (512,), measurement.classes, measure_heads.SETTINGS["pooled"], len(train))
     tail = models.tail(network, start, "block5_conv1")

@@ -80,9 +80,14 @@ def stored_head(measurement, parts, settings: dict, seed: int) -> dict:
     return {"train": len(train),
             "validation": count(evaluation.predict(model, validation).argmax(1), validation.labels),
             "test": count(evaluation.predict(model, test).argmax(1), test.labels),
-            "trainable_parameters": sum(int(np.prod(w.shape)) for w in model.trainable_weights),
+            **training_noted(model, history)}
+
+
+def training_noted(model: keras.Model, history: dict) -> dict:
+    """What every training notes: what learned, how long, and the curves."""
+    return {"trainable_parameters": sum(int(np.prod(w.shape)) for w in model.trainable_weights),
             "seconds": round(history.pop("seconds"), 1),
-            "history": {key: [round(value, 4) for value in values] for key, values in history.items()}}
+            "history": {key: np.round(values, 4).tolist() for key, values in history.items()}}
 
 
 def fewer(part, per_class: int, of_all: int):
@@ -92,11 +97,16 @@ def fewer(part, per_class: int, of_all: int):
         [np.flatnonzero(part.labels == label)[:keep] for label in np.unique(part.labels)])))
 
 
+def some(part, number: int, random: np.random.Generator):
+    """So many photographs, picked at random, in their old order."""
+    return part.select(np.sort(random.permutation(len(part))[:number]))
+
+
 def recipes(measurement, parts, settings: dict, seed: int) -> dict:
     """What the network is fed, all else equal; on validation, since it is a choice."""
     random = np.random.default_rng(0)
     fixed = audit.split(measurement.photographs, 0)  # the same photographs for every seed
-    train, validation = (part.select(np.sort(random.permutation(len(part))[:settings[name]]))
+    train, validation = (some(part, settings[name], random)
                          for part, name in zip(fixed, ("train", "validation")))
     found = {}
     for recipe in RECIPES:

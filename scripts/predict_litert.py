@@ -18,14 +18,23 @@ from PIL import Image, ImageOps
 
 
 def read(path: str, size: tuple[int, int]) -> np.ndarray:
-    """(1, height, width, 3) float32 RGB in 0–255, as the lessons read it."""
-    with Image.open(path) as image:
-        image = ImageOps.exif_transpose(image)
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert("RGB").resize(size[::-1], Image.Resampling.BILINEAR)
-        return np.asarray(image, dtype="float32")[None]
+    """(1, height, width, 3) float32 RGB in 0–255, as the lessons read it (`transfer.pipeline.decode`).
+
+    Raises:
+        ValueError: the file is damaged or is no image; the message names it.
+    """
+    try:
+        with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip it
+                image = Image.fromarray((np.asarray(image) // 257).astype("uint8"))
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            image = image.convert("RGB").resize(size[::-1], Image.Resampling.BILINEAR)
+            return np.asarray(image, dtype="float32")[None]
+    except Exception as error:  # Pillow's plug-ins raise many kinds
+        raise ValueError(f"cannot read the image {path}: {error}") from error
 
 
 class Classifier:
@@ -59,8 +68,8 @@ def main() -> None:
     for photograph in arguments.photographs or sys.stdin.read().splitlines():
         try:
             probabilities, milliseconds = classify(photograph)
-        except OSError as error:  # missing or damaged; the others are still answered
-            print(f"{photograph}: cannot be read ({error})", file=sys.stderr)
+        except ValueError as error:  # missing or damaged; the others are still answered
+            print(error, file=sys.stderr)
             failed += 1
             continue
         if arguments.json:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import picture
+from PIL import Image
 from transfer import ROOT, evaluation, models, pipeline
 
 
@@ -18,6 +19,7 @@ def test_mcnemar_equals_the_sum_over_the_binomial():
     assert (only_first, only_second) == (7, 3)
     assert p == pytest.approx(2 * (120 + 45 + 10 + 1) / 1024)
     assert evaluation.mcnemar(first, first) == (0, 0, 1.0)
+    assert evaluation.coin(7, 3) == p and evaluation.coin(5, 0) == pytest.approx(2 / 32)
 
 
 def test_groups_of_equal_answers_widen_the_interval():
@@ -81,10 +83,12 @@ def exported(tmp_path):
         keras.Input((32, 48, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(32, 5),
         keras.layers.Conv2D(64, 5), keras.layers.GlobalAveragePooling2D(),
         keras.layers.Dense(2, activation="softmax")])
-    paths = [str(tmp_path / name) for name in ("a.jpg", "ção é.png", "grey.jpg", "turned.jpg")]
+    paths = [str(tmp_path / name) for name in ("a.jpg", "ção é.png", "grey.jpg", "turned.jpg", "deep.png")]
     picture(0).save(paths[0])
     picture(1).convert("RGBA").save(paths[1])
     picture(2).convert("L").save(paths[2])
+    deep = np.asarray(picture(4).convert("L")).astype("uint16") * 257
+    Image.fromarray(deep).save(paths[4])
     rotated = picture(3)
     exif = rotated.getexif()
     exif[0x0112] = 6

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import picture
-from transfer import ROOT, datasets, features, pipeline
+from transfer import ROOT, datasets, features, models, pipeline
 
 SIZE = (32, 32)
 
@@ -225,3 +225,14 @@ def test_time_is_not_spent_on_what_is_known(photographs):
     start = time.perf_counter()
     extract(photographs)
     assert time.perf_counter() - start < 1
+
+
+def test_minus_zero_is_zero_to_the_digest():
+    """A step at rate 0 may turn -0.0 into 0.0: the same weights, so the same stored features."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+    model.set_weights([np.array([[0.0], [1.0]])])
+    digest = models.weights_digest(model)
+    model.set_weights([np.array([[-0.0], [1.0]])])
+    assert models.weights_digest(model) == digest
+    model.set_weights([np.array([[1e-9], [1.0]])])
+    assert models.weights_digest(model) != digest

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from made_up import stored
 from transfer import ROOT, features, models, pipeline
 
 PROGRAM = Path(__file__).with_name("resumable.py")
@@ -63,14 +64,8 @@ def test_an_augmented_view_repeats_and_stays_an_image():
 @pytest.fixture
 def views(home):
     """The same 40 photographs three times: rows tell photograph and view."""
-    home.mkdir()
-    found = []
-    for view in range(3):
-        rows = np.stack([np.arange(40), np.full(40, view)], axis=1).astype("float16")
-        store = features.Store({"network": f"view{view}", "layer": "x"}, (2,))
-        store.append([f"{number:064x}" for number in range(40)], rows)
-        found.append(features.Features(store, np.arange(40), np.arange(40)))
-    return found
+    return [stored(f"view{view}", np.stack([np.arange(40), np.full(40, view)], axis=1), np.arange(40))
+            for view in range(3)]
 
 
 def epoch(batches) -> np.ndarray:

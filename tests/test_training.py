@@ -7,22 +7,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from made_up import overlapping_classes
 from transfer import evaluation, features, models, training
 
 
 @pytest.fixture
 def data(home):
-    """Features of three classes that overlap, for training and for validation."""
-    home.mkdir()
-    random = np.random.default_rng(0)
-    found = []
-    for name in ("train", "validation"):
-        labels = np.arange(90) % 3
-        rows = (np.eye(3)[labels] * 2 + random.normal(size=(90, 3))).astype("float16")
-        store = features.Store({"network": name, "layer": "pooled"}, (3,))
-        store.append([f"{number:064x}" for number in range(90)], rows)
-        found.append(features.Features(store, np.arange(90), labels))
-    return found
+    return overlapping_classes()
 
 
 def head() -> keras.Model:

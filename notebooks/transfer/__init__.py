@@ -86,6 +86,13 @@ def home(*parts: str) -> Path:
     return path
 
 
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write beside, then rename: an interruption leaves the old file or the new one, never a part."""
+    beside = path.with_suffix(".partial")
+    beside.write_bytes(content.encode() if isinstance(content, str) else content)
+    os.replace(beside, path)
+
+
 def short(path: str | Path) -> str:
     """The path as a reader sees it: from the repository's root where it is inside."""
     path = Path(path)

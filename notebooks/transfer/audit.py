@@ -7,6 +7,7 @@ import hashlib
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,12 +16,13 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from . import home
-from .datasets import Dataset
-from .pipeline import decode
+from . import home, write_whole
+from .datasets import EXTENSIONS, Dataset
+from .pipeline import decode, remedy
 
 TINY_PIXELS = 64  # a shorter side below this holds less than the network's first stages look at
 NEAR_DUPLICATE_BITS = 6  # of 64; chosen by looking at the pairs found in Animals-10
+FEW = 20  # photographs of a class, below which to ask for more
 SHARES = {"test": 0.15, "validation": 0.15}  # the rest is for training
 COLUMNS = ["file", "bytes", "changed", "width", "height", "mode", "hash", "problem"]
 
@@ -48,7 +50,7 @@ def examine(photographs: Dataset) -> pd.DataFrame:
         known |= {row[:3]: row for row in rows}
     table = pd.DataFrame([tuple(known[key]) for key in keys], columns=COLUMNS)
     if todo:
-        _write(table, kept)
+        write_whole(kept, table.to_csv(index=False))
     return table
 
 
@@ -62,6 +64,36 @@ def _examine_one(path: Path) -> tuple:
     height, width = pixels.shape[:2]
     bits = cv2.img_hash.PHash_create().compute(pixels[..., ::-1].copy())
     return width, height, mode, bits.tobytes().hex(), "tiny" if min(width, height) < TINY_PIXELS else ""
+
+
+def advice(photographs: Dataset, table: pd.DataFrame) -> list[str]:
+    """What to mend before training, one sentence each; empty where nothing is wrong (lesson 08).
+
+    Args:
+        photographs: the data set.
+        table: what `examine` says of it.
+    """
+    found = [f"{row.file}: {row.problem}. It is set aside; get it again or delete it."
+             for row in table.itertuples() if row.problem.startswith("unreadable")]
+    others = sorted(path.name for path in photographs.root.glob("*/*") if path.is_file()
+                    and path.suffix.lower() not in EXTENSIONS and not path.name.startswith("."))
+    found += [f"{name} is not read: {remedy(name) or 'not one of ' + ' '.join(EXTENSIONS)}"
+              for name in others]
+    pairs = near_duplicates(table)
+    files, labels = photographs.files, photographs.labels
+    found += [f"{files[a]} and {files[b]} look alike and have two classes: one of them is wrong."
+              for a, b in pairs if labels[a] != labels[b]]
+    if alike := sum(labels[a] == labels[b] for a, b in pairs):
+        found.append(f"{alike} pairs of photographs look alike. They are kept in one set; they count as one.")
+    counts = np.bincount(labels[table["hash"] != ""], minlength=len(photographs.class_folders))
+    for folder, count in zip(photographs.class_folders, counts):
+        if count < FEW:
+            found.append(f"{folder} has {count} photographs. Training wants {FEW} or more, and a "
+                         "believable test many more.")
+    if counts.max() > 3 * max(counts.min(), 1):
+        found.append(f"The largest class has {counts.max()} photographs, the smallest {counts.min()}: look "
+                     "at the recall of each class, not at the accuracy alone.")
+    return found
 
 
 def near_duplicates(table: pd.DataFrame, bits: int = NEAR_DUPLICATE_BITS) -> np.ndarray:
@@ -94,14 +126,21 @@ def groups(photographs: Dataset, table: pd.DataFrame) -> np.ndarray:
     return connected_components(links, directed=False)[1][own]
 
 
-def split(photographs: Dataset, seed: int = 0) -> tuple[Dataset, Dataset, Dataset]:
+def split(photographs: Dataset, seed: int = 0, shares: dict[str, float] = SHARES) -> tuple[Dataset, ...]:
     """Train, validation and test: about 70, 15 and 15 % of each class, no group in two of them.
 
     The same files and seed give the same split. Unreadable files are left out and named. The
-    split is written down in `splits/` below TRANSFER_HOME.
+    split is written down in `splits/` below TRANSFER_HOME. The `groups` of the three are those
+    that were kept together.
+
+    Args:
+        photographs: to be dealt out.
+        seed: of the dealing.
+        shares: what each set but train gets; without "test", it is left out (where there is a
+            folder of test photographs already).
 
     Raises:
-        ValueError: a class has too few groups for three sets; the message names it.
+        ValueError: a class has too few groups; the message names it.
     """
     table = examine(photographs)
     group = groups(photographs, table)
@@ -115,20 +154,24 @@ def split(photographs: Dataset, seed: int = 0) -> tuple[Dataset, Dataset, Datase
         members = [np.flatnonzero((group == one) & ~broken) for one in np.unique(group)
                    if photographs.labels[np.flatnonzero(group == one)[0]] == label]
         members = [one for one in members if len(one)]
-        if len(members) < 3:
-            raise ValueError(f"class {folder!r} has {len(members)} distinct photographs (or groups "
-                             "of alike ones); three sets need at least 3. Add photographs to it.")
-        _deal(members, part, random)
+        if len(members) <= len(shares):
+            raise ValueError(f"class {folder!r} has {len(members)} distinct photographs (or groups of alike "
+                             f"ones); {len(shares) + 1} sets need at least {len(shares) + 1}. Add "
+                             "photographs to it.")
+        _deal(members, part, random, shares)
     part[broken] = ""
     table = pd.DataFrame({"file": photographs.files, "part": part, "group": group,
                           "label": [photographs.class_folders[i] for i in photographs.labels]})
-    _write(table, home("splits", f"{_identity(photographs)}-seed{seed}.csv"))
-    return tuple(photographs.select(part == name) for name in ("train", "validation", "test"))
+    kind = "" if shares == SHARES else "-" + "-".join(f"{name}{share:g}" for name, share in shares.items())
+    write_whole(home("splits", f"{_identity(photographs)}-seed{seed}{kind}.csv"), table.to_csv(index=False))
+    grouped = replace(photographs, groups=group)
+    return tuple(grouped.select(part == name) for name in ("train", "validation", "test")
+                 if name in ("train", *shares))
 
 
-def _deal(members: list[np.ndarray], part: np.ndarray, random: np.random.Generator) -> None:
+def _deal(members: list[np.ndarray], part: np.ndarray, random: np.random.Generator, shares: dict) -> None:
     """Deal one class's groups: test and validation each take what at least half fits into them."""
-    room = {name: max(1, round(share * sum(map(len, members)))) for name, share in SHARES.items()}
+    room = {name: max(1, round(share * sum(map(len, members)))) for name, share in shares.items()}
     for one in random.permutation(len(members)):
         for name in room:
             if len(members[one]) / 2 <= room[name]:
@@ -140,9 +183,3 @@ def _deal(members: list[np.ndarray], part: np.ndarray, random: np.random.Generat
 def _identity(photographs: Dataset) -> str:
     place = hashlib.sha256(str(photographs.root).encode()).hexdigest()[:8]
     return f"{photographs.name}-{place}"
-
-
-def _write(table: pd.DataFrame, path: Path) -> None:
-    """Write beside, then rename: an interrupted run leaves the old table or the new one."""
-    table.to_csv(path.with_suffix(".partial"), index=False)
-    os.replace(path.with_suffix(".partial"), path)

@@ -85,6 +85,22 @@ class Dataset:
         return replace(self, files=self.files[which], labels=self.labels[which],
                        groups=self.groups[which])
 
+    def only(self, class_folders: list[str]) -> "Dataset":
+        """The photographs of these classes alone, named as on disk; labels are counted anew.
+
+        Raises:
+            ValueError: there is no such class, or fewer than two are left.
+        """
+        folders = tuple(sorted(set(class_folders)))
+        unknown = [folder for folder in folders if folder not in self.class_folders]
+        if unknown or len(folders) < 2:
+            raise ValueError(f"at least two of the classes {', '.join(self.class_folders)} are needed; "
+                             f"{'unknown' if unknown else 'given'}: {', '.join(unknown or folders)}.")
+        which = np.isin(self.labels, [self.class_folders.index(folder) for folder in folders])
+        kept = self.select(which)
+        labels = [folders.index(file.split("/")[0]) for file in kept.files]
+        return replace(kept, labels=np.array(labels), class_folders=folders)
+
 
 def load(choice: str = "") -> Dataset:
     """The chosen data set, downloaded first where that is needed.

@@ -1,7 +1,6 @@
 """How good is it, how sure can one be, and where does it look (lessons 03 and 05)."""
 
 import json
-import os
 from dataclasses import dataclass
 
 import keras
@@ -11,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from scipy.stats import binomtest
 
-from . import ROOT, home
+from . import ROOT, home, write_whole
 from .features import Batches, Features
 
 
@@ -64,9 +63,12 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
         would share out these photographs at least as unevenly if the models were equally good.
     """
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    if only_first + only_second == 0:
-        return 0, 0, 1.0
-    return only_first, only_second, float(binomtest(only_first, only_first + only_second).pvalue)
+    return only_first, only_second, coin(only_first, only_second)
+
+
+def coin(heads: int, tails: int) -> float:
+    """How often a fair coin, thrown so many times, falls at least as unevenly (exact, two-sided)."""
+    return float(binomtest(heads, heads + tails).pvalue) if heads + tails else 1.0
 
 
 def interval_by_groups(right: np.ndarray, groups: np.ndarray, draws: int = 4000) -> tuple[float, float]:
@@ -166,8 +168,7 @@ def note(method: str, score: Score, seconds: float) -> None:
     path = home("summary.json")
     noted = json.loads(path.read_text()) if path.exists() else {}
     noted[method] = [str(score), round(seconds, 1)]
-    path.with_suffix(".partial").write_text(json.dumps(noted))
-    os.replace(path.with_suffix(".partial"), path)
+    write_whole(path, json.dumps(noted))
 
 
 def measured(dataset: str) -> dict:

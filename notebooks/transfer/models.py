@@ -1,6 +1,6 @@
-"""True ImageNet weights, the models built on them, and what is exported (lessons 03 to 05).
+"""True ImageNet weights, the models built on them, and what is exported (lessons 03 to 08).
 
-Lessons 03 and 04 build their models in plain Keras; `vgg16`, `tail` and `whole` repeat it later.
+Lessons 03, 04 and 07 build their models in plain Keras; `backbone`, `tail` and `whole` repeat it.
 """
 
 import contextlib
@@ -11,13 +11,15 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from . import ROOT, quiet, short
+from . import ROOT, quiet, short, write_whole
 from .datasets import IMAGE_SIZE
 
 WEIGHTS = ROOT / "data" / "weights"
@@ -25,6 +27,7 @@ FILES = {
     "vgg16": "vgg16_imagenet_notop_float16.npz",
     "mobilenet_v2": "mobilenet_v2_224_imagenet_notop_float32.npz",
 }
+FIRST_THAWED = {"vgg16": "block5_conv1", "mobilenet_v2": "block_11_expand_relu"}  # layer 100 of 154
 REMEDY = "Get it again: `git checkout -- data/weights`, or clone the repository anew."
 
 
@@ -74,26 +77,94 @@ def vgg16() -> keras.Model:
         include_top=False, weights=None, input_shape=(*IMAGE_SIZE, 3)))
 
 
-def tail(backbone: keras.Model, head: keras.Model, first: str, dropout: float = 0) -> keras.Model:
-    """The layers of a plain chain such as VGG16 from `first` on, and the head, as one model.
+@dataclass(frozen=True)
+class Backbone:
+    """A network without top, and what belongs to it.
 
-    It shares its layers with `backbone` and `head`: what it learns, they have learned.
+    Attributes:
+        network: with ImageNet's weights.
+        preprocess: takes float32 RGB in 0–255 and returns what the network was trained with.
+        first: the name of the first layer that fine-tuning changes.
+        kept: the layer whose stored output fine-tuning begins with.
+    """
+
+    network: keras.Model
+    preprocess: Callable
+    first: str
+    kept: str
+
+
+def backbone(name: str = "vgg16") -> Backbone:
+    """A backbone by its name, written as in `keras.applications` (`vgg16`, `MobileNetV2`, `resnet50` …).
+
+    The weights of VGG16 and MobileNetV2 are in the repository; Keras downloads those of others.
+    Of these, the last third of the layers is fine-tuned.
+
+    Raises:
+        ValueError: there is no such network, or it could not be downloaded.
+    """
+    builders = {_plain(key): key for key in dir(keras.applications) if key[0].isupper()}
+    builder = builders.get(_plain(name))
+    if builder is None:
+        raise ValueError(f"no backbone {name!r}. In the repository: {', '.join(FILES)}. With a "
+                         f"download: {', '.join(sorted(set(builders.values())))}.")
+    own = next((own for own in FILES if _plain(own) == _plain(name)), None)
+    build = getattr(keras.applications, builder)
+    options = {"include_top": False, "input_shape": (*IMAGE_SIZE, 3)}
+    try:
+        network = (load_imagenet_weights(build(weights=None, **options)) if own
+                   else build(weights="imagenet", **options))
+    except OSError as error:
+        raise ValueError(f"the weights of {builder} could not be downloaded ({error}). Without a "
+                         f"network, take one of {', '.join(FILES)}.") from error
+    first = FIRST_THAWED.get(own) or network.layers[len(network.layers) * 2 // 3].name
+    return Backbone(network, _module(builder).preprocess_input, first, way_in(network, first))
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _module(builder: str):
+    """The module of keras.applications that holds this network's pre-processing."""
+    modules = {key: module for key, module in vars(keras.applications).items()
+               if hasattr(module, "preprocess_input")}
+    fitting = [key for key in modules if _plain(builder).startswith(_plain(key))]
+    holding = [key for key in modules if hasattr(modules[key], builder) and key != "imagenet_utils"]
+    return modules[max(fitting or holding, key=len)]
+
+
+def way_in(network: keras.Model, first: str) -> str:
+    """The last layer before `first` that everything has to pass: no shortcut leads around it."""
+    number = {layer.name: i for i, layer in enumerate(network.layers)}
+    last_use = {}
+    for layer in network.layers[1:]:
+        for tensor in layer.input if isinstance(layer.input, list) else [layer.input]:
+            source = tensor._keras_history.operation.name
+            last_use[source] = max(last_use.get(source, 0), number[layer.name])
+    return next(layer.name for i, layer in reversed(list(enumerate(network.layers[:number[first]])))
+                if all(last_use[before.name] <= i for before in network.layers[:i]))
+
+
+def tail(backbone: keras.Model, head: keras.Model, first: str, dropout: float = 0) -> keras.Model:
+    """The end of a backbone, thawed from the layer `first` on, and the head, as one model.
+
+    It shares its layers with `backbone` and `head`: what it learns, they have learned. Layers of
+    BatchNormalization stay frozen, one by one, so their statistics stay too (lesson 04).
 
     Args:
-        backbone: a network without top whose layers follow one another.
+        backbone: a network without top.
         head: from the pooled features to the classes.
-        first: name of the first layer; the model takes what the layer before it gives out.
+        first: name of the first layer to learn; the model takes the output of `way_in`.
         dropout: fraction of the pooled features switched off in training.
     """
-    layers = backbone.layers[backbone.layers.index(backbone.get_layer(first)):]
-    inputs = keras.Input(layers[0].input.shape[1:])
-    x = inputs
-    for layer in layers:
-        layer.trainable = True
-        x = layer(x)
-    x = keras.layers.GlobalAveragePooling2D()(x)
+    learns = False
+    for layer in backbone.layers:
+        learns = learns or layer.name == first
+        layer.trainable = learns and not isinstance(layer, keras.layers.BatchNormalization)
+    x = keras.layers.GlobalAveragePooling2D()(backbone.output)
     x = keras.layers.Dropout(dropout)(x) if dropout else x
-    return keras.Model(inputs, head(x), name="tail")
+    return keras.Model(backbone.get_layer(way_in(backbone, first)).output, head(x), name="tail")
 
 
 def whole(backbone: keras.Model, head: keras.Model, preprocess) -> keras.Model:
@@ -104,11 +175,21 @@ def whole(backbone: keras.Model, head: keras.Model, preprocess) -> keras.Model:
     return keras.Model(photograph, head(x), name="animals")
 
 
+def save(model: keras.Model, path: Path, class_names: list[str]) -> Path:
+    """Write a `.keras` file, whole or not at all, and its classes beside it (.txt, one a line)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name("partial-" + path.name)
+    model.save(beside)
+    write_whole(path.with_suffix(".txt"), "\n".join(class_names) + "\n")
+    os.replace(beside, path)
+    return path
+
+
 def weights_digest(model) -> str:
     """A fingerprint of a model's weights (hexadecimal, 64 digits): equal weights, equal digest."""
     digest = hashlib.sha256()
     for variable in model.weights:
-        digest.update(np.ascontiguousarray(variable.numpy()).data)
+        digest.update(np.ascontiguousarray(variable.numpy() + 0).data)  # -0.0 equals 0.0
     return digest.hexdigest()
 
 
@@ -130,9 +211,8 @@ def export_litert(model: keras.Model, path: Path, class_names: list[str], int8: 
     with quiet(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # on where the converter will live one day
         content = converter.convert()
-    path.with_suffix(".partial").write_bytes(content)
-    os.replace(path.with_suffix(".partial"), path)
-    path.with_suffix(".txt").write_text("\n".join(class_names) + "\n", encoding="utf-8")
+    write_whole(path.with_suffix(".txt"), "\n".join(class_names) + "\n")
+    write_whole(path, content)
     return path
 
 

@@ -40,7 +40,19 @@ def decode(path: str, size: tuple[int, int] | None = None) -> np.ndarray:
                 image = image.resize(size[::-1], Image.Resampling.BILINEAR)
             return np.asarray(image)
     except Exception as error:  # Pillow's plug-ins raise many kinds
-        raise ValueError(f"cannot read the image {path}: {error}") from error
+        raise ValueError(f"cannot read the image {path}: {remedy(path) or error}") from error
+
+
+def remedy(path: str) -> str:
+    """What to do about a file in a format that Pillow does not read; "" where nothing is known."""
+    ending = path.rsplit(".", 1)[-1].lower()
+    if ending in ("heic", "heif"):
+        return ("HEIC, the format of iPhones. Export it as JPEG (on the telephone: Settings, Camera, "
+                "Formats, Most Compatible), or `pip install pillow-heif` and "
+                "`pillow_heif.register_heif_opener()`.")
+    if ending in ("cr2", "cr3", "nef", "arw", "dng", "raf", "mp4", "mov", "pdf", "svg"):
+        return f"a .{ending} file is no picture that Pillow reads. Export it as JPEG or PNG."
+    return ""
 
 
 def read(path: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

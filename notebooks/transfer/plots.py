@@ -29,6 +29,9 @@ PORTUGUESE = {
     "upside down": "de cabeça para baixo", "any rotation": "qualquer rotação",
     "far too close": "perto demais", "blinded": "ofuscada", "other colours": "outras cores",
     "one after the other": "um depois do outro", "reading ahead": "lendo adiante",
+    "from the photographs": "das fotografias",
+    "from stored features": "das características guardadas",
+    "milliseconds an image": "milissegundos por imagem",
     "step": "passo", "learning rate": "taxa de aprendizado", "constant": "constante",
     "warm-up and cosine": "aquecimento e cosseno", "feature extraction": "extração de características",
     "fine-tuning": "ajuste fino", "fine-tuned": "com ajuste fino", "frozen": "congelada",
@@ -112,6 +115,14 @@ def sizes(table) -> None:
         show(figure)
 
 
+def _mark_chance(axis, chance: float | None) -> None:
+    """A line where guessing would be, named above the axis."""
+    if chance is not None:
+        axis.axvline(chance, color=RED, linestyle="--")
+        axis.text(chance, 1.01, word("chance"), color=RED, ha="center", fontsize=9,
+                  transform=axis.get_xaxis_transform())
+
+
 def bars(values: dict, label: str = "accuracy", chance: float | None = None) -> None:
     """One horizontal bar per name; a value may be a number or a list of numbers (dots, with mean)."""
     with plt.rc_context(STYLE):
@@ -131,10 +142,7 @@ def bars(values: dict, label: str = "accuracy", chance: float | None = None) -> 
         if label == "accuracy":
             axis.set_xlim(0, 1)
             axis.xaxis.set_major_formatter(PercentFormatter(1))
-        if chance is not None:
-            axis.axvline(chance, color=RED, linestyle="--")
-            axis.text(chance, 1.01, word("chance"), color=RED, ha="center", fontsize=9,
-                      transform=axis.get_xaxis_transform())
+        _mark_chance(axis, chance)
         show(figure)
 
 
@@ -215,10 +223,7 @@ def intervals(scores: dict, chance: float | None = None) -> None:
         axis.set_xlabel(word("accuracy"))
         low, high = axis.get_xlim()
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0 if high - low > 0.04 else 1))
-        if chance is not None:
-            axis.axvline(chance, color=RED, linestyle="--")
-            axis.text(chance, 1.01, word("chance"), color=RED, ha="center", fontsize=9,
-                      transform=axis.get_xaxis_transform())
+        _mark_chance(axis, chance)
         show(figure)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import keras
 from tqdm import tqdm
 
-from . import home, models
+from . import home, models, write_whole
 from .features import Batches, Features
 
 
@@ -112,27 +112,28 @@ def fit(model: keras.Model, train: Features | list[Features], validation: Featur
         model.load_weights(run / "best.weights.h5")
     history = {key: [float(value) for value in values] for key, values in found.items()}
     history["seconds"] = sum(history["seconds"])
-    path = home("history", f"{name}.json")
-    path.with_suffix(".partial").write_text(json.dumps(history))
-    os.replace(path.with_suffix(".partial"), path)
+    write_whole(home("history", f"{name}.json"), json.dumps(history))
     return history
 
 
-def frozen_head(train: Features, validation: Features, classes: int) -> tuple[keras.Model, dict]:
+def frozen_head(train: Features, validation: Features, classes: int, name: str = "03-final",
+                seed: int = 0) -> tuple[keras.Model, dict]:
     """Lesson 03's head with its history: trained if it has not been yet, otherwise only read.
 
     Args:
         train, validation: the "pooled" features.
         classes: how many there are.
+        name: of the run.
+        seed: of the first weights and the order of the batches.
     """
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(seed)
     head = keras.Sequential([
         keras.Input(train.shape[1:]), keras.layers.UnitNormalization(),
         keras.layers.Dense(classes, activation="softmax")])
     rate = keras.optimizers.schedules.CosineDecay(0.1, 30 * -(-len(train) // 16))
     head.compile(keras.optimizers.AdamW(rate, weight_decay=0.02),
                  loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    return head, fit(head, train, validation, 30, "03-final", batch_size=16, resume=True)
+    return head, fit(head, train, validation, 30, name, batch_size=16, seed=seed, resume=True)
 
 
 def warm_up_and_cosine(peak: float, steps: int) -> keras.optimizers.schedules.CosineDecay:
@@ -141,26 +142,32 @@ def warm_up_and_cosine(peak: float, steps: int) -> keras.optimizers.schedules.Co
         0.0, steps - steps // 10, warmup_target=peak, warmup_steps=steps // 10)
 
 
-def fine_tuned(head: keras.Model, train: list[Features], validation: Features, epochs: int = 5,
+def fine_tuned(head: keras.Model, train: list[Features], validation: Features, backbone: str = "vgg16",
+               epochs: int = 5, name: str = "04-fine-tuned", seed: int = 0,
                batch_size: int = 32) -> tuple[keras.Model, keras.Model, dict]:
-    """Lesson 04's fine-tuning of block 5 and head: trained if it has not been yet, otherwise read.
+    """Lesson 04's fine-tuning of the last layers and the head: trained if it has not been, or read.
 
     Args:
         head: from `frozen_head`; it is copied, not changed.
-        train, validation: the "block4_pool" features, for `train` of all views.
-        epochs, batch_size: as in lesson 04.
+        train, validation: the features of the layer `kept` of the backbone, for `train` of all views.
+        backbone: its name, as `models.backbone` takes it.
+        epochs: passes over the training features.
+        name: of the run.
+        seed: of dropout and the order of the batches.
+        batch_size: rows per step.
 
     Returns:
-        The changed VGG16, the tail (block 5 and head, on stored features), and the history.
+        The changed network, the tail (its thawed end and the head, on stored features), and the
+        history.
     """
-    network, own_head = models.vgg16(), keras.models.clone_model(head)
+    chosen, own_head = models.backbone(backbone), keras.models.clone_model(head)
     own_head.set_weights(head.get_weights())
-    tail = models.tail(network, own_head, "block5_conv1")
+    tail = models.tail(chosen.network, own_head, chosen.first)
     rate = warm_up_and_cosine(5e-5, epochs * -(-len(train[0]) // batch_size))
     tail.compile(keras.optimizers.AdamW(rate), loss="sparse_categorical_crossentropy",
                  metrics=["accuracy"])
-    history = fit(tail, train, validation, epochs, "04-fine-tuned", batch_size, resume=True)
-    return network, tail, history
+    history = fit(tail, train, validation, epochs, name, batch_size, seed, resume=True)
+    return chosen.network, tail, history
 
 
 def _on_disk(run: Path) -> list[keras.callbacks.Callback]:
