@@ -34,9 +34,10 @@ METHODS = measure_heads.METHODS | measure_fine_tuning.METHODS
 class Measurement:
     """One data set, one backbone, and the runs noted so far."""
 
-    def __init__(self, dataset: str, out: Path):
+    def __init__(self, dataset: str, out: Path, test: str = ""):
         self.photographs, self.out = datasets.load(dataset), out
-        self.backbone = models.vgg16()
+        self.test = datasets.load(test) if test else None
+        self.backbones = {}
         self.classes = len(self.photographs.class_folders)
         self.noted = json.loads(out.read_text()) if out.exists() else {}
         names = "\n".join(self.photographs.files).encode()
@@ -44,11 +45,28 @@ class Measurement:
             "name": self.photographs.name, "photographs": len(self.photographs),
             "classes": self.classes, "image_size": list(datasets.IMAGE_SIZE),
             "files_sha256": hashlib.sha256(names).hexdigest()}
+        if self.test:
+            self.noted["dataset"]["test"] = {
+                "photographs": len(self.test),
+                "files_sha256": hashlib.sha256("\n".join(self.test.files).encode()).hexdigest()}
 
-    def features(self, part, layer: str, recipe=keras.applications.vgg16.preprocess_input, **options):
+    def backbone(self, name: str) -> models.Backbone:
+        """Built once."""
+        if name not in self.backbones:
+            self.backbones[name] = models.backbone(name)
+        return self.backbones[name]
+
+    def split(self, seed: int):
+        """Train, validation and test; a test folder that was given is the test set of every seed."""
+        if self.test is None:
+            return audit.split(self.photographs, seed)
+        return *audit.split(self.photographs, seed, {"validation": 0.2}), self.test
+
+    def features(self, part, layer: str, recipe=None, backbone: str = "vgg16", **options):
         """Stored features of a part; where the network had to run, its seconds are added up."""
         start = time.perf_counter()
-        found = features.extract(part, self.backbone, recipe, [layer], **options)[layer]
+        chosen = self.backbone(backbone)
+        found = features.extract(part, chosen.network, recipe or chosen.preprocess, [layer], **options)[layer]
         if found.computed:
             total = self.noted.setdefault("extraction", {"images": 0, "seconds": 0})
             total["images"] += found.computed
@@ -63,7 +81,7 @@ class Measurement:
         if str(seed) in entry["runs"]:
             return
         keras.utils.set_random_seed(seed)
-        parts = audit.split(self.photographs, seed)
+        parts = self.split(seed)
         entry["runs"][str(seed)] = METHODS[method](self, parts, SETTINGS[method], seed)
         summarise(entry)
         write_whole(self.out, json.dumps(self.noted, indent=1) + "\n")
@@ -100,12 +118,15 @@ def summarise(entry: dict) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", required=True, help="mini, animals10 or a folder of class folders")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--test", default="",
+                        help="a folder of test photographs; without it, a part is set apart")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS),
+                        metavar="METHOD", help=", ".join(METHODS))
     parser.add_argument("--seeds", type=int, default=5, help="runs per method")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     tf.config.experimental.enable_op_determinism()
-    measurement = Measurement(arguments.dataset, arguments.out)
+    measurement = Measurement(arguments.dataset, arguments.out, arguments.test)
     for method in arguments.methods:
         for seed in range(arguments.seeds):
             measurement.run(method, seed)

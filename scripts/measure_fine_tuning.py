@@ -10,7 +10,7 @@ import keras
 import measure_heads
 import numpy as np
 import tensorflow as tf
-from measure_heads import count, some, training_noted
+from measure_heads import backbone, count, some, training_noted
 from sklearn.metrics import confusion_matrix
 from transfer import evaluation, features, models, pipeline, training
 
@@ -18,10 +18,13 @@ FINE_TUNED = {"from": "block5_conv1", "layer": "block4_pool", "head": "trained",
               "learning_rate": 5e-5, "schedule": "warm-up and cosine", "weight_decay": 0.004,
               "label_smoothing": 0, "dropout": 0, "views": 1, "epochs": 5, "batch_size": 32,
               "kept": "lowest validation loss"}
+MOBILENET = FINE_TUNED | {"backbone": "mobilenet_v2", "from": "block_11_expand_relu",
+                          "layer": "block_10_project_BN", "learning_rate": 5e-5, "views": 1}
 FEW = FINE_TUNED | {"train": 256, "validation": 300}
 SETTINGS = {
     "fine_tuned": FINE_TUNED,
     "fine_tuned, no view": FINE_TUNED | {"views": 0},
+    "mobilenet_v2, fine-tuned": MOBILENET,
     "few": FEW,
     "few, rate x 4": FEW | {"learning_rate": 2e-4},
     "few, rate / 4": FEW | {"learning_rate": 1.25e-5},
@@ -51,8 +54,9 @@ def loss(settings: dict, classes: int):
 def head(measurement, train, validation, settings: dict, seed: int) -> keras.Model:
     """Lesson 03's head, trained on the pooled features of these photographs, or one as it is born."""
     frozen = measure_heads.SETTINGS["pooled"]
-    train, validation = (measurement.features(part, "pooled") for part in (train, validation))
-    model = measure_heads.head((512,), measurement.classes, frozen, len(train))
+    train, validation = (measurement.features(part, "pooled", backbone=backbone(settings))
+                         for part in (train, validation))
+    model = measure_heads.head(train.shape[1:], measurement.classes, frozen, len(train))
     if settings["head"] == "trained":
         training.fit(model, train, validation, frozen["epochs"], f"measure-head-{seed}",
                      frozen["batch_size"], seed)
@@ -69,13 +73,14 @@ def fine_tune(measurement, parts, settings: dict, seed: int) -> dict:
             (train, "train"), (validation, "validation")))
     compared = {"validation": validation} if few else {"validation": validation, "test": test}
     start = head(measurement, train, validation, settings, seed)
-    frozen = {name: evaluation.predict(start, measurement.features(part, "pooled")).argmax(1)
-              for name, part in compared.items()}
-    network = models.vgg16()
+    word = backbone(settings)
+    frozen = {name: measurement.features(part, "pooled", backbone=word) for name, part in compared.items()}
+    frozen = {name: evaluation.predict(start, pooled).argmax(1) for name, pooled in frozen.items()}
+    network = models.backbone(word).network
     tail = models.tail(network, start, settings["from"], settings["dropout"])
     tail.compile(optimizer(settings, len(train)), loss=loss(settings, measurement.classes),
                  metrics=["accuracy"])
-    check = measurement.features(validation, settings["layer"])
+    check = measurement.features(validation, settings["layer"], backbone=word)
     if settings["views"] == "new in every epoch":
         history = fit_recomputed(network, tail, start, train, check, settings, seed)
     else:
@@ -83,7 +88,8 @@ def fine_tune(measurement, parts, settings: dict, seed: int) -> dict:
     found = {"train": len(train), **training_noted(tail, history)}
     probabilities = {}
     for name, part in compared.items():
-        probabilities[name] = evaluation.predict(tail, measurement.features(part, settings["layer"]))
+        rows = measurement.features(part, settings["layer"], backbone=word)
+        probabilities[name] = evaluation.predict(tail, rows)
         found[name] = count(probabilities[name].argmax(1), part.labels)
         found[name + "_frozen"] = count(frozen[name], part.labels)
     if not few:
@@ -108,8 +114,9 @@ def optimizer(settings: dict, train_size: int) -> keras.optimizers.Optimizer:
 def fit_stored(measurement, tail, train, check, settings: dict, seed: int) -> dict:
     """As the lessons do, on stored features of the photographs and of their augmented views."""
     clock = time.perf_counter()
-    views = [measurement.features(train, settings["layer"]), *(
-        measurement.features(train, settings["layer"], augment=pipeline.augment, view=view)
+    stored, word = settings["layer"], backbone(settings)
+    views = [measurement.features(train, stored, backbone=word), *(
+        measurement.features(train, stored, backbone=word, augment=pipeline.augment, view=view)
         for view in range(1, settings["views"] + 1))]
     extraction = time.perf_counter() - clock
     callbacks = ([keras.callbacks.ReduceLROnPlateau("val_loss", 0.3, patience=1)]

@@ -12,6 +12,9 @@ SETTINGS = {
     "flatten": {"layer": "block5_pool", "head": "Flatten, Dense(1024), Dense", "optimizer": "Adam",
                 "learning_rate": 1e-4, "epochs": 20, "batch_size": 32, "photographs_per_class": 150,
                 "kept": "lowest validation loss"},
+    "mobilenet_v2": {"backbone": "mobilenet_v2", "layer": "pooled", "head": "UnitNormalization, Dense",
+                     "optimizer": "AdamW", "learning_rate": 0.1, "schedule": "cosine",
+                     "weight_decay": 0.02, "epochs": 30, "batch_size": 16, "kept": "lowest validation loss"},
     "recipes": {"layer": "pooled", "head": "UnitNormalization, Dense", "optimizer": "AdamW",
                 "learning_rate": 0.1, "schedule": "cosine", "weight_decay": 0.02, "epochs": 30,
                 "batch_size": 16, "train": 210, "validation": 90, "kept": "lowest validation loss"},
@@ -73,7 +76,8 @@ def stored_head(measurement, parts, settings: dict, seed: int) -> dict:
     if "photographs_per_class" in settings:
         parts = [fewer(part, settings["photographs_per_class"], len(measurement.photographs))
                  for part in parts]
-    train, validation, test = (measurement.features(part, settings["layer"]) for part in parts)
+    train, validation, test = (measurement.features(part, settings["layer"], backbone=backbone(settings))
+                               for part in parts)
     model = head(train.shape[1:], measurement.classes, settings, len(train))
     history = training.fit(model, train, validation, settings["epochs"], f"measure-{seed}",
                            settings["batch_size"], seed)
@@ -81,6 +85,10 @@ def stored_head(measurement, parts, settings: dict, seed: int) -> dict:
             "validation": count(evaluation.predict(model, validation).argmax(1), validation.labels),
             "test": count(evaluation.predict(model, test).argmax(1), test.labels),
             **training_noted(model, history)}
+
+
+def backbone(settings: dict) -> str:
+    return settings.get("backbone", "vgg16")
 
 
 def training_noted(model: keras.Model, history: dict) -> dict:
@@ -122,4 +130,5 @@ def recipes(measurement, parts, settings: dict, seed: int) -> dict:
 
 
 METHODS = {"nearest_mean": nearest_mean, "pooled": stored_head, "flatten": stored_head,
+           "mobilenet_v2": stored_head,
            "recipes": recipes}

@@ -23,6 +23,8 @@ with quiet():
     import tensorflow  # noqa: F401
 from transfer import audit, evaluation, features, models, pipeline, training  # noqa: E402
 
+PARTS = ("train", "validation", "test")
+
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -93,7 +95,7 @@ def main() -> None:
     given, start = arguments(), time.perf_counter()
     try:
         parts = split(given)
-        print(*(f"{name} {len(part):,}" for name, part in zip(("train", "validation", "test"), parts)), sep=", ")
+        print(", ".join(f"{len(part):,} {name}" for name, part in zip(PARTS, parts)))
         model, scores, history = train(given, parts)
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"error: {error}")

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from . import ROOT, dataset_choice, home, language, short
+from . import ROOT, dataset_choice, home, language, short, write_whole
 
 IMAGE_SIZE = (224, 224)  # (height, width) in pixels: what both backbones were trained with
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
@@ -141,6 +142,57 @@ def from_folder(root: Path, name: str) -> Dataset:
     return Dataset(name, root, np.array(files), np.array(labels), folders, np.array(groups))
 
 
+def as_folder(photographs: Dataset, folder: Path) -> Path:
+    """These photographs as a folder of class folders, for loaders that want one (lesson 07).
+
+    Every file is decoded and written as PNG, scaled down to at most 500 pixels, so that any loader
+    reads it. What is there already stays; what does not belong goes.
+    """
+    from .pipeline import decode
+
+    wanted = {folder / Path(file).with_suffix(".png"): path for file, path in zip(photographs.files,
+                                                                                photographs.paths)}
+    for stray in set(folder.glob("*/*")) - set(wanted):
+        stray.unlink()
+    for target, path in wanted.items():
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            image = Image.fromarray(decode(path))
+            image.thumbnail((500, 500))
+            image.save(target.with_suffix(".partial"), "png")
+            os.replace(target.with_suffix(".partial"), target)
+    return folder
+
+
+def uploaded(value) -> list[str]:
+    """What was given to an ipywidgets `FileUpload`, written to files; their paths (lesson 08).
+
+    Args:
+        value: the widget's `value`, of ipywidgets 7 (Colab: a dictionary) or 8 (a tuple).
+    """
+    if isinstance(value, dict):
+        value = [{"name": name, "content": one["content"]} for name, one in value.items()]
+    paths = [home("uploads", Path(one["name"]).name) for one in value]
+    for path, one in zip(paths, value):
+        write_whole(path, bytes(one["content"]))
+    return [str(path) for path in paths]
+
+
+def unpack(archive: Path) -> Path:
+    """Unpack a .zip of class folders beside TRANSFER_HOME's other uploads; the folder that holds them.
+
+    Raises:
+        ValueError: it is no whole archive.
+    """
+    folder = home("uploads", Path(archive).stem)
+    try:
+        shutil.unpack_archive(archive, folder)
+    except (shutil.ReadError, zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"{archive} is damaged or no archive ({error}): pack and upload it again") from error
+    inner = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(("_", "."))]
+    return inner[0] if len(inner) == 1 else folder
+
+
 def check_download(root: Path, name: str) -> None:
     """Raise an error that says what is wrong unless this folder is a whole copy of the data set."""
     expected = DOWNLOADS[name]
@@ -161,6 +213,8 @@ def _animals10() -> Path:
 
 
 def _cats_vs_dogs() -> Path:
+    for mounted in Path("/kaggle/input").glob("**/PetImages"):
+        return mounted
     return _download("cats_vs_dogs", "PetImages", _microsoft_zip)
 
 

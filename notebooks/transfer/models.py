@@ -131,7 +131,7 @@ def _module(builder: str):
                if hasattr(module, "preprocess_input")}
     fitting = [key for key in modules if _plain(builder).startswith(_plain(key))]
     holding = [key for key in modules if hasattr(modules[key], builder) and key != "imagenet_utils"]
-    return modules[max(fitting or holding, key=len)]
+    return modules[max(holding or fitting, key=len)]
 
 
 def way_in(network: keras.Model, first: str) -> str:

@@ -1,0 +1,79 @@
+"""Backbones by name, where fine-tuning enters them, and what is cut out of them."""
+
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from transfer import audit, datasets, models
+
+
+@pytest.mark.parametrize("name, layer, shape", [
+    ("vgg16", "block4_pool", (14, 14, 512)), ("MobileNetV2", "block_10_project_BN", (14, 14, 96))])
+def test_the_tail_and_what_is_stored_make_the_whole_network(name, layer, shape):
+    found = models.backbone(name)
+    assert found.kept == layer and found.network.get_layer(layer).output.shape[1:] == shape
+    width = found.network.output_shape[-1:]
+    head = keras.Sequential([keras.Input(width), keras.layers.Dense(3)])
+    images = np.random.default_rng(0).uniform(0, 255, (2, 224, 224, 3)).astype("float32")
+    images = found.preprocess(images)
+    before = keras.Model(found.network.input, found.network.get_layer(layer).output)
+    tail = models.tail(found.network, head, found.first)
+    wanted = head(found.network.predict(images, verbose=0).mean(axis=(1, 2)))
+    answered = tail.predict(before.predict(images, verbose=0), verbose=0)
+    assert np.allclose(answered, wanted, rtol=1e-3, atol=1e-3)
+    thawed = [one.name for one in found.network.layers if one.trainable and one.weights]
+    assert thawed[0] == {"vgg16": "block5_conv1"}.get(name, "block_11_depthwise")
+    assert not any(isinstance(one, keras.layers.BatchNormalization) and one.trainable
+                   for one in found.network.layers)
+
+
+def test_a_shortcut_is_not_cut():
+    found = models.backbone("mobilenet_v2").network
+    assert models.way_in(found, "block_11_project_BN") == "block_10_project_BN"
+    assert models.way_in(found, "block_12_expand") == "block_11_add"
+
+
+@pytest.mark.parametrize("name, holds", [("ResNet50V2", "resnet_v2"), ("MobileNetV3Small", "mobilenet_v3"),
+                                         ("EfficientNetV2B0", "efficientnet_v2"), ("VGG16", "vgg16")])
+def test_each_network_has_its_own_pre_processing(name, holds):
+    assert models._module(name) is getattr(keras.applications, holds)
+
+
+def test_only_two_classes_of_ten():
+    pair = datasets.load("mini").only(["gatto", "cane"])
+    assert len(pair) == 40 and pair.class_folders == ("cane", "gatto")
+    assert [pair.class_folders[label] for label in pair.labels] == [f.split("/")[0] for f in pair.files]
+
+
+def test_a_split_without_test_leaves_none_out(home):
+    pair = datasets.load("mini").only(["gatto", "cane"])
+    train, validation = audit.split(pair, shares={"validation": 0.5})
+    assert len(train) + len(validation) == 40 and not set(train.groups) & set(validation.groups)
+
+
+def test_what_is_wrong_with_a_folder_is_said(home, folder):
+    (folder / "class1" / "00.jpg").write_bytes(b"")
+    (folder / "class2" / "copy.jpg").write_bytes((folder / "class0" / "03.jpg").read_bytes())
+    (folder / "class2" / "film.mov").touch()
+    photographs = datasets.from_folder(folder, "x")
+    said = "\n".join(audit.advice(photographs, audit.examine(photographs)))
+    assert "class1/00.jpg: unreadable" in said and "film.mov is not read" in said
+    assert "class0/03.jpg and class2/copy.jpg look alike and have two classes" in said
+    assert "class0 has 12 photographs" in said
+
+
+def test_an_upload_of_either_version_of_the_widget(home):
+    new, old = ({"name": "a.png", "content": memoryview(b"1")},), {"b.png": {"content": b"2"}}
+    for value, content in ((new, b"1"), (old, b"2")):
+        path, = datasets.uploaded(value)
+        assert open(path, "rb").read() == content
+
+
+def test_an_archive_of_class_folders_is_unpacked(home, folder, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "mine"), "zip", folder.parent, "set")
+    assert len(datasets.from_folder(datasets.unpack(archive), "mine")) == 36
+    with open(archive, "r+b") as file:
+        file.truncate(500)
+    with pytest.raises(ValueError, match="damaged"):
+        datasets.unpack(archive)
