@@ -84,7 +84,7 @@ def advice(photographs: Dataset, table: pd.DataFrame) -> list[str]:
     found += [f"{files[a]} and {files[b]} look alike and have two classes: one of them is wrong."
               for a, b in pairs if labels[a] != labels[b]]
     if alike := sum(labels[a] == labels[b] for a, b in pairs):
-        found.append(f"Pairs of photographs that look alike: {alike}. Each stays in one set and counts as one.")
+        found.append(f"Pairs that look alike: {alike}. Each stays in one set and counts as one photograph.")
     counts = np.bincount(labels[table["hash"] != ""], minlength=len(photographs.class_folders))
     for folder, count in zip(photographs.class_folders, counts):
         if count < FEW:
