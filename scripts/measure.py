@@ -32,23 +32,23 @@ METHODS = measure_heads.METHODS | measure_fine_tuning.METHODS
 
 
 class Measurement:
-    """One data set, one backbone, and the runs noted so far."""
+    """One data set, the backbones asked for, and the runs noted so far."""
 
     def __init__(self, dataset: str, out: Path, test: str = ""):
         self.photographs, self.out = datasets.load(dataset), out
         self.test = datasets.load(test) if test else None
+        if self.test:
+            self.test = self.test.select(audit.readable(audit.examine(self.test)))
         self.backbones = {}
         self.classes = len(self.photographs.class_folders)
         self.noted = json.loads(out.read_text()) if out.exists() else {}
-        names = "\n".join(self.photographs.files).encode()
         self.noted["dataset"] = {
             "name": self.photographs.name, "photographs": len(self.photographs),
             "classes": self.classes, "image_size": list(datasets.IMAGE_SIZE),
-            "files_sha256": hashlib.sha256(names).hexdigest()}
+            "files_sha256": digest(self.photographs)}
         if self.test:
             self.noted["dataset"]["test"] = {
-                "photographs": len(self.test),
-                "files_sha256": hashlib.sha256("\n".join(self.test.files).encode()).hexdigest()}
+                "photographs": len(self.test), "files_sha256": digest(self.test)}
 
     def backbone(self, name: str) -> models.Backbone:
         """Built once."""
@@ -85,6 +85,11 @@ class Measurement:
         entry["runs"][str(seed)] = METHODS[method](self, parts, SETTINGS[method], seed)
         summarise(entry)
         write_whole(self.out, json.dumps(self.noted, indent=1) + "\n")
+
+
+def digest(photographs: datasets.Dataset) -> str:
+    """Of the list of files, not of what is in them."""
+    return hashlib.sha256("\n".join(photographs.files).encode()).hexdigest()
 
 
 def versions() -> dict:

@@ -19,7 +19,7 @@ FINE_TUNED = {"from": "block5_conv1", "layer": "block4_pool", "head": "trained",
               "label_smoothing": 0, "dropout": 0, "views": 1, "epochs": 5, "batch_size": 32,
               "kept": "lowest validation loss"}
 MOBILENET = FINE_TUNED | {"backbone": "mobilenet_v2", "from": "block_11_expand_relu",
-                          "layer": "block_10_project_BN", "learning_rate": 5e-5, "views": 1}
+                          "layer": "block_10_project_BN"}
 FEW = FINE_TUNED | {"train": 256, "validation": 300}
 SETTINGS = {
     "fine_tuned": FINE_TUNED,

@@ -4,20 +4,17 @@ import keras
 import numpy as np
 from transfer import audit, evaluation, training
 
+POOLED = {"layer": "pooled", "head": "UnitNormalization, Dense", "optimizer": "AdamW",
+          "learning_rate": 0.1, "schedule": "cosine", "weight_decay": 0.02, "epochs": 30,
+          "batch_size": 16, "kept": "lowest validation loss"}
 SETTINGS = {
     "nearest_mean": {"layer": "pooled"},
-    "pooled": {"layer": "pooled", "head": "UnitNormalization, Dense", "optimizer": "AdamW",
-               "learning_rate": 0.1, "schedule": "cosine", "weight_decay": 0.02, "epochs": 30,
-               "batch_size": 16, "kept": "lowest validation loss"},
+    "pooled": POOLED,
     "flatten": {"layer": "block5_pool", "head": "Flatten, Dense(1024), Dense", "optimizer": "Adam",
                 "learning_rate": 1e-4, "epochs": 20, "batch_size": 32, "photographs_per_class": 150,
                 "kept": "lowest validation loss"},
-    "mobilenet_v2": {"backbone": "mobilenet_v2", "layer": "pooled", "head": "UnitNormalization, Dense",
-                     "optimizer": "AdamW", "learning_rate": 0.1, "schedule": "cosine",
-                     "weight_decay": 0.02, "epochs": 30, "batch_size": 16, "kept": "lowest validation loss"},
-    "recipes": {"layer": "pooled", "head": "UnitNormalization, Dense", "optimizer": "AdamW",
-                "learning_rate": 0.1, "schedule": "cosine", "weight_decay": 0.02, "epochs": 30,
-                "batch_size": 16, "train": 210, "validation": 90, "kept": "lowest validation loss"},
+    "mobilenet_v2": POOLED | {"backbone": "mobilenet_v2"},
+    "recipes": POOLED | {"train": 210, "validation": 90},
 }
 
 

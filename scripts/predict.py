@@ -6,12 +6,10 @@ For a .tflite file, on a computer without TensorFlow, there is scripts/predict_l
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from transfer import quiet  # noqa: E402
 
 with quiet():

@@ -10,13 +10,11 @@ Interrupted and started again, it goes on where it was.
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from transfer import datasets, home, quiet, write_whole  # noqa: E402
 
 with quiet():
@@ -62,7 +60,7 @@ def split(given) -> list[datasets.Dataset]:
     if not given.test:
         return list(audit.split(photographs, given.seed))
     test = datasets.from_folder(Path(given.test).resolve(), "test").only(photographs.class_folders)
-    test = test.select(~audit.examine(test)["problem"].str.startswith("unreadable").to_numpy())
+    test = test.select(audit.readable(audit.examine(test)))
     return [*audit.split(photographs, given.seed, {"validation": 0.2}), test]
 
 

@@ -186,3 +186,15 @@ def test_where_kaggle_wants_a_token_the_message_says_how(kaggle, home):
     with pytest.raises(RuntimeError, match="KAGGLE_API_TOKEN.*access_token"):
         datasets.load("animals10")
     assert not (home / "downloads" / "animals10").exists()
+
+
+def test_a_folder_for_loaders_holds_every_photograph_and_no_stranger(home, folder):
+    (folder / "class0" / "00.png").write_bytes((folder / "class1" / "05.jpg").read_bytes())
+    photographs = datasets.from_folder(folder, "x")
+    made = datasets.as_folder(photographs, home / "made")
+    assert len(list(made.glob("*/*"))) == len(photographs) == 37
+    kept = photographs.only(["class0", "class1"])
+    datasets.as_folder(kept, made)
+    assert sorted(path.name for path in made.iterdir()) == ["class0", "class1"]
+    found = sorted(path.relative_to(made).as_posix() for path in made.glob("*/*"))
+    assert found == [f"{file}.png" for file in kept.files]

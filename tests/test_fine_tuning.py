@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from made_up import stored
-from transfer import ROOT, features, models, pipeline
+from made_up import overlapping_classes, stored
+from transfer import ROOT, features, models, pipeline, training
 
 PROGRAM = Path(__file__).with_name("resumable.py")
 
@@ -148,3 +148,18 @@ def test_run_again_in_the_same_kernel_it_goes_on_and_another_rate_is_another_run
     found = result(run(tmp_path, "--interrupt"))
     assert found["begun"] == [0, 1, 2, 2, 3, 4, 5] and found["history"] == whole["history"]
     assert result(run(tmp_path, "--rate", "0.005"))["begun"] == list(range(6))
+
+
+@pytest.mark.parametrize("name", ["vgg16", "mobilenet_v2"])
+def test_the_same_fine_tuning_built_anew_is_the_same_run(home, name):
+    """Keras numbers what it names; a run that is to go on must be known all the same."""
+    train, validation = overlapping_classes()
+    keys = []
+    for weight in (1, 1, 2):
+        found = models.backbone(name)
+        head = keras.Sequential([keras.Input(found.network.output_shape[-1:]), keras.layers.Dense(3)])
+        head.set_weights([np.full(shape.shape, weight) for shape in head.weights])
+        tail = models.tail(found.network, head, found.first, dropout=0.5)
+        tail.compile("adam", loss="sparse_categorical_crossentropy")
+        keys.append(training._key(tail, features.Batches(train), validation, 5))
+    assert keys[0] == keys[1] != keys[2]

@@ -31,9 +31,9 @@ def test_summaries_follow_from_the_runs(name):
 def figures(noted: dict) -> set[str]:
     """Every percentage that README and lessons may quote, to one digit."""
     found = set()
-    for entry in noted.values():
+    for entry in (noted[method] for method in measure.METHODS if method in noted):
         for part in measure.PARTS:
-            if "mean" in entry.get(part, ()):
+            if part in entry:
                 rates = [entry[part][key] for key in ("mean", "lowest", "highest")]
                 found |= {f"{100 * rate:.1f}" for rate in rates + entry[part]["interval"]}
         for rates in entry.get("accuracy", {}).values():

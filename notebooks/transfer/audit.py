@@ -35,7 +35,7 @@ def examine(photographs: Dataset) -> pd.DataFrame:
         (Pillow's: RGB, L, CMYK …), hash (perceptual, 16 hexadecimal digits) and problem: empty,
         "unreadable: …" or "tiny".
     """
-    kept = home("audit", f"{_identity(photographs)}.csv")
+    kept = home("audit", f"{identity(photographs)}.csv")
     known = {}
     if kept.exists():
         table = pd.read_csv(kept, keep_default_na=False, dtype={"hash": str})
@@ -64,6 +64,14 @@ def _examine_one(path: Path) -> tuple:
     height, width = pixels.shape[:2]
     bits = cv2.img_hash.PHash_create().compute(pixels[..., ::-1].copy())
     return width, height, mode, bits.tobytes().hex(), "tiny" if min(width, height) < TINY_PIXELS else ""
+
+
+def readable(table: pd.DataFrame) -> np.ndarray:
+    """(n,) booleans from what `examine` says; the files that are set aside are printed by name."""
+    broken = table["problem"].str.startswith("unreadable").to_numpy()
+    for row in table[broken].itertuples():
+        print(f"set aside: {row.file} ({row.problem})")
+    return ~broken
 
 
 def advice(photographs: Dataset, table: pd.DataFrame) -> list[str]:
@@ -144,9 +152,7 @@ def split(photographs: Dataset, seed: int = 0, shares: dict[str, float] = SHARES
     """
     table = examine(photographs)
     group = groups(photographs, table)
-    broken = table["problem"].str.startswith("unreadable").to_numpy()
-    for row in table[broken].itertuples():
-        print(f"set aside: {row.file} ({row.problem})")
+    broken = ~readable(table)
     part = np.full(len(photographs), "train", dtype=object)
     random = np.random.default_rng(seed)
     for label, folder in enumerate(photographs.class_folders):
@@ -163,7 +169,7 @@ def split(photographs: Dataset, seed: int = 0, shares: dict[str, float] = SHARES
     table = pd.DataFrame({"file": photographs.files, "part": part, "group": group,
                           "label": [photographs.class_folders[i] for i in photographs.labels]})
     kind = "" if shares == SHARES else "-" + "-".join(f"{name}{share:g}" for name, share in shares.items())
-    write_whole(home("splits", f"{_identity(photographs)}-seed{seed}{kind}.csv"), table.to_csv(index=False))
+    write_whole(home("splits", f"{identity(photographs)}-seed{seed}{kind}.csv"), table.to_csv(index=False))
     grouped = replace(photographs, groups=group)
     return tuple(grouped.select(part == name) for name in ("train", "validation", "test")
                  if name in ("train", *shares))
@@ -180,6 +186,7 @@ def _deal(members: list[np.ndarray], part: np.ndarray, random: np.random.Generat
                 break
 
 
-def _identity(photographs: Dataset) -> str:
+def identity(photographs: Dataset) -> str:
+    """A name that only this folder has, for what is kept about it."""
     place = hashlib.sha256(str(photographs.root).encode()).hexdigest()[:8]
     return f"{photographs.name}-{place}"

@@ -4,6 +4,7 @@ It does not open the photographs (`audit` does) and does not split them (`audit.
 """
 
 import csv
+import io
 import os
 import shutil
 import subprocess
@@ -146,21 +147,28 @@ def as_folder(photographs: Dataset, folder: Path) -> Path:
     """These photographs as a folder of class folders, for loaders that want one (lesson 07).
 
     Every file is decoded and written as PNG, scaled down to at most 500 pixels, so that any loader
-    reads it. What is there already stays; what does not belong goes.
+    reads it. What is there already stays; files and classes that do not belong go.
+
+    Args:
+        photographs: of one data set, always the same one for a folder.
+        folder: to be filled.
     """
     from .pipeline import decode
 
-    wanted = {folder / Path(file).with_suffix(".png"): path for file, path in zip(photographs.files,
-                                                                                photographs.paths)}
+    wanted = {folder / f"{file}.png": path for file, path in zip(photographs.files, photographs.paths)}
     for stray in set(folder.glob("*/*")) - set(wanted):
         stray.unlink()
+    for classes in folder.glob("*"):
+        if not any(classes.iterdir()):
+            classes.rmdir()  # a loader would count it as a class
     for target, path in wanted.items():
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             image = Image.fromarray(decode(path))
             image.thumbnail((500, 500))
-            image.save(target.with_suffix(".partial"), "png")
-            os.replace(target.with_suffix(".partial"), target)
+            content = io.BytesIO()
+            image.save(content, "png")
+            write_whole(target, content.getvalue())
     return folder
 
 
@@ -185,6 +193,7 @@ def unpack(archive: Path) -> Path:
         ValueError: it is no whole archive.
     """
     folder = home("uploads", Path(archive).stem)
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier upload of that name
     try:
         shutil.unpack_archive(archive, folder)
     except (shutil.ReadError, zipfile.BadZipFile, EOFError) as error:

@@ -73,8 +73,7 @@ def load_imagenet_weights(backbone, folder: Path = WEIGHTS):
 
 def vgg16() -> keras.Model:
     """Lesson 03's backbone: VGG16 without top, with ImageNet's weights."""
-    return load_imagenet_weights(keras.applications.VGG16(
-        include_top=False, weights=None, input_shape=(*IMAGE_SIZE, 3)))
+    return backbone("vgg16").network
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ def _key(model, batches: Batches, validation: Features, epochs: int) -> str:
     """Whatever decides the result, as 12 hexadecimal digits: change it, and it is another run."""
     if not hasattr(model, "started_from"):  # stays when an interrupted cell is run once more
         model.started_from = models.weights_digest(model)
-    layers = [[layer.get_config(), layer.trainable] for layer in model.layers]
+    layers = [[layer.get_config() | {"name": ""}, layer.trainable] for layer in model.layers]
     rows = [[view.recipe, view.rows.tolist()] for view in [*batches.views, validation]]
     decides = json.dumps([model.started_from, layers, model.get_compile_config(), rows, epochs,
                           batches.batch_size, batches.seed], default=str)
