@@ -3,6 +3,7 @@
 The model is built and compiled in the lesson; here is only what would distract there.
 """
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 
 import keras
+from filelock import FileLock
 from tqdm import tqdm
 
 from . import home, models, write_whole
@@ -98,18 +100,21 @@ def fit(model: keras.Model, train: Features | list[Features], validation: Featur
         History: "accuracy", "loss", "val_accuracy", "val_loss" per epoch, and "seconds" in all.
     """
     batches = Batches(train, batch_size, seed)
+    lock = contextlib.nullcontext()
     if resume:
         run = home("runs", f"{name}-{_key(model, batches, validation, epochs)}")
-        keep = _on_disk(run)
-    else:
-        keep = [keras.callbacks.EarlyStopping("val_loss", patience=epochs, restore_best_weights=True)]
-    fitted = model.fit(batches, validation_data=Batches(validation, 256), epochs=epochs, verbose=0,
-                       shuffle=False,  # Keras would shuffle the batches, which are shuffled already
-                       callbacks=[_Progress(name, batches), *callbacks, *keep])
-    found = fitted.history
-    if resume:
-        found = _read(run)
-        model.load_weights(run / "best.weights.h5")
+        run.mkdir(exist_ok=True)
+        lock = FileLock(run / "lock")  # a second notebook waits, then finds it done
+    with lock:
+        keep = _on_disk(run) if resume else [
+            keras.callbacks.EarlyStopping("val_loss", patience=epochs, restore_best_weights=True)]
+        fitted = model.fit(batches, validation_data=Batches(validation, 256), epochs=epochs, verbose=0,
+                           shuffle=False,  # Keras would shuffle the batches, which are shuffled already
+                           callbacks=[_Progress(name, batches), *callbacks, *keep])
+        found = fitted.history
+        if resume:
+            found = _read(run)
+            model.load_weights(run / "best.weights.h5")
     history = {key: [float(value) for value in values] for key, values in found.items()}
     history["seconds"] = sum(history["seconds"])
     write_whole(home("history", f"{name}.json"), json.dumps(history))
@@ -172,7 +177,6 @@ def fine_tuned(head: keras.Model, train: list[Features], validation: Features, b
 
 def _on_disk(run: Path) -> list[keras.callbacks.Callback]:
     """Best weights, curves, and then the state to go on from: what is torn is made once more."""
-    run.mkdir(exist_ok=True)
     best = min(map(float, _read(run).get("val_loss", ["inf"])))
     return [
         keras.callbacks.ModelCheckpoint(run / "best.weights.h5", "val_loss", save_best_only=True,
