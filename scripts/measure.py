@@ -6,6 +6,9 @@
 Each run is one method and one seed: the seed makes the split, the first weights and the order of
 the batches. What is in the file already, with the same settings, is not measured again, so an
 interrupted command goes on. Settings were chosen on validation data; test figures are only noted.
+
+The file holds the list of photographs once. A test set is a list of positions in it, and of every
+test photograph a run notes the answer (the number of the class) and the probability it was given.
 """
 
 import argparse
@@ -36,19 +39,17 @@ class Measurement:
 
     def __init__(self, dataset: str, out: Path, test: str = ""):
         self.photographs, self.out = datasets.load(dataset), out
-        self.test = datasets.load(test) if test else None
-        if self.test:
-            self.test = self.test.select(audit.readable(audit.examine(self.test)))
+        self.test = None
+        if test:
+            given = datasets.load(test).only(self.photographs.class_folders)
+            self.test = given.select(audit.readable(audit.examine(given)))
         self.backbones = {}
         self.classes = len(self.photographs.class_folders)
         self.noted = json.loads(out.read_text()) if out.exists() else {}
-        self.noted["dataset"] = {
-            "name": self.photographs.name, "photographs": len(self.photographs),
-            "classes": self.classes, "image_size": list(datasets.IMAGE_SIZE),
-            "files_sha256": digest(self.photographs)}
-        if self.test:
-            self.noted["dataset"]["test"] = {
-                "photographs": len(self.test), "files_sha256": digest(self.test)}
+        now = described(self.photographs) | ({"test": described(self.test)} if self.test else {})
+        if self.noted.setdefault("dataset", now) != now:
+            raise ValueError(f"{out} was measured on other photographs "
+                             f"({self.noted['dataset']['name']}); choose another --out")
 
     def backbone(self, name: str) -> models.Backbone:
         """Built once."""
@@ -58,38 +59,75 @@ class Measurement:
 
     def split(self, seed: int):
         """Train, validation and test; a test folder that was given is the test set of every seed."""
-        if self.test is None:
-            return audit.split(self.photographs, seed)
-        return *audit.split(self.photographs, seed, {"validation": 0.2}), self.test
+        if self.test:
+            parts = *audit.split(self.photographs, seed, {"validation": 0.2}), self.test
+        else:
+            parts = audit.split(self.photographs, seed)
+        position = {file: number for number, file in enumerate((self.test or self.photographs).files)}
+        self.noted.setdefault("splits", {})[str(seed)] = {
+            "train": len(parts[0]), "validation": len(parts[1]),
+            "test": [position[file] for file in parts[2].files]}
+        return parts
 
     def features(self, part, layer: str, recipe=None, backbone: str = "vgg16", **options):
         """Stored features of a part; where the network had to run, its seconds are added up."""
+        return self.extract(part, [layer], recipe, backbone, **options)[layer]
+
+    def extract(self, part, layers: list[str], recipe=None, backbone: str = "vgg16", **options):
         start = time.perf_counter()
         chosen = self.backbone(backbone)
-        found = features.extract(part, chosen.network, recipe or chosen.preprocess, [layer], **options)[layer]
-        if found.computed:
-            total = self.noted.setdefault("extraction", {"images": 0, "seconds": 0})
-            total["images"] += found.computed
+        found = features.extract(part, chosen.network, recipe or chosen.preprocess, layers, **options)
+        if found[layers[0]].computed:
+            total = self.noted.setdefault("extraction", {}).setdefault(
+                f"{backbone} {', '.join(layers)}", {"images": 0, "seconds": 0})
+            total["images"] += found[layers[0]].computed
             total["seconds"] = round(total["seconds"] + time.perf_counter() - start, 1)
         return found
 
-    def run(self, method: str, seed: int) -> None:
-        """Measure unless it is in the file with these very settings; write the file."""
+    def prepare(self, methods: list[str]) -> None:
+        """One pass over the photographs for all that these methods read, not one pass for each."""
+        layers = {}
+        for settings in (SETTINGS[method] for method in methods):
+            if "layer" in settings and not settings.keys() & {"train", "photographs_per_class"}:
+                layers.setdefault(measure_heads.backbone(settings), {"pooled"}).add(settings["layer"])
+        for name, wanted in layers.items():
+            for photographs in filter(None, (self.photographs, self.test)):
+                readable = photographs.select(audit.readable(audit.examine(photographs)))
+                self.extract(readable, sorted(wanted, reverse=True), backbone=name)
+
+    def run(self, method: str, seed: int) -> bool:
+        """Measure unless it is in the file with these very settings; write the file. True if it was."""
         entry = self.noted.setdefault(method, {})
         if entry.get("settings") != SETTINGS[method]:
             entry = self.noted[method] = {"settings": SETTINGS[method], "versions": versions(), "runs": {}}
         if str(seed) in entry["runs"]:
-            return
+            return False
         keras.utils.set_random_seed(seed)
-        parts = self.split(seed)
-        entry["runs"][str(seed)] = METHODS[method](self, parts, SETTINGS[method], seed)
-        summarise(entry)
-        write_whole(self.out, json.dumps(self.noted, indent=1) + "\n")
+        start = time.perf_counter()
+        run = METHODS[method](self, self.split(seed), SETTINGS[method], seed)
+        entry["runs"][str(seed)] = run | {"wall_seconds": round(time.perf_counter() - start, 1)}
+        summarise(entry, self.noted)
+        write_whole(self.out, text(self.noted) + "\n")
+        return True
 
 
-def digest(photographs: datasets.Dataset) -> str:
-    """Of the list of files, not of what is in them."""
-    return hashlib.sha256("\n".join(photographs.files).encode()).hexdigest()
+def described(photographs: datasets.Dataset) -> dict:
+    """What was measured on; the digest is of the list of files, not of what is in them."""
+    return {"name": photographs.name, "photographs": len(photographs),
+            "classes": dict(zip(photographs.class_folders, np.bincount(photographs.labels).tolist())),
+            "image_size": list(datasets.IMAGE_SIZE),
+            "files_sha256": hashlib.sha256("\n".join(photographs.files).encode()).hexdigest(),
+            "files": photographs.files.tolist()}
+
+
+def text(value, depth: int = 5, indent: str = "") -> str:
+    """JSON with one line per entry and lists in one line, so that a change is read as a change."""
+    if not (isinstance(value, dict) and value and depth):
+        return json.dumps(value, ensure_ascii=False)
+    inner = indent + " "
+    lines = (f"{inner}{json.dumps(key, ensure_ascii=False)}: {text(entry, depth - 1, inner)}"
+             for key, entry in value.items())
+    return "{\n" + ",\n".join(lines) + "\n" + indent + "}"
 
 
 def versions() -> dict:
@@ -98,7 +136,7 @@ def versions() -> dict:
             "gpu": bool(tf.config.list_physical_devices("GPU"))}
 
 
-def summarise(entry: dict) -> None:
+def summarise(entry: dict, noted: dict) -> None:
     """Mean, lowest and highest over the runs, and Wilson's interval for one test set at the mean.
 
     Where a run compares several things, the accuracy of each, one number per run.
@@ -118,6 +156,19 @@ def summarise(entry: dict) -> None:
             entry[part] = {"mean": round(float(np.mean(rates)), 4), "lowest": round(min(rates), 4),
                            "highest": round(max(rates), 4), "photographs": total,
                            "interval": [round(low, 4), round(high, 4)]}
+    if len(runs) > 1 and "answers" in runs[0].get("test", {}):
+        entry["test"]["pooled_interval"] = pooled_interval(entry, noted)
+
+
+def pooled_interval(entry: dict, noted: dict) -> list[float]:
+    """95 % interval over all runs together; a photograph of several test sets is drawn as one."""
+    listed = noted["dataset"].get("test", noted["dataset"])
+    number = {folder: label for label, folder in enumerate(listed["classes"])}
+    labels = np.array([number[file.split("/")[0]] for file in listed["files"]])
+    which = np.concatenate([noted["splits"][seed]["test"] for seed in entry["runs"]])
+    answers = np.concatenate([run["test"]["answers"] for run in entry["runs"].values()])
+    found = evaluation.interval_by_groups(answers == labels[which], which)
+    return [round(end, 4) for end in found]
 
 
 def main() -> None:
@@ -131,12 +182,35 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     tf.config.experimental.enable_op_determinism()
-    measurement = Measurement(arguments.dataset, arguments.out, arguments.test)
-    for method in arguments.methods:
-        for seed in range(arguments.seeds):
-            measurement.run(method, seed)
-            run = measurement.noted[method]["runs"][str(seed)]
-            print(f"{method} {seed}: {run.get('validation', run)} {run.get('seconds', '')}", flush=True)
+    try:
+        measure(Measurement(arguments.dataset, arguments.out, arguments.test),
+                [(method, seed) for method in arguments.methods for seed in range(arguments.seeds)])
+    except (ValueError, OSError, RuntimeError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted; the same command goes on from here")
+
+
+def measure(measurement: Measurement, runs: list[tuple[str, int]]) -> None:
+    """Every run that is not in the file yet, with the time left."""
+    measurement.prepare(list(dict.fromkeys(method for method, _ in runs)))
+    for number, (method, seed) in enumerate(runs, start=1):
+        measurement.run(method, seed)
+        run = measurement.noted[method]["runs"][str(seed)]
+        print(f"{number} of {len(runs)}  {method} {seed}: {run.get('validation', '')}, "
+              f"{run.get('wall_seconds', 0):.0f} s; {time_left(measurement.noted, runs[number:])}",
+              flush=True)
+
+
+def time_left(noted: dict, runs: list[tuple[str, int]]) -> str:
+    """By the runs of the same method that are in the file."""
+    took = {method: np.mean([run.get("wall_seconds", 0) for run in noted[method]["runs"].values()])
+            for method in {method for method, _ in runs} & noted.keys()}
+    to_do = [(method, seed) for method, seed in runs
+             if str(seed) not in noted.get(method, {"runs": {}})["runs"]]
+    unknown = {method for method, _ in to_do} - took.keys()
+    text = f"about {sum(took.get(method, 0) for method, _ in to_do) / 60:.0f} min left"
+    return text + (f", and {', '.join(sorted(unknown))}" if unknown else "")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import keras
 import measure_heads
 import numpy as np
 import tensorflow as tf
-from measure_heads import backbone, count, some, training_noted
+from measure_heads import backbone, count, file_megabytes, judged, some, training_noted
 from sklearn.metrics import confusion_matrix
 from transfer import evaluation, features, models, pipeline, training
 
@@ -19,7 +19,7 @@ FINE_TUNED = {"from": "block5_conv1", "layer": "block4_pool", "head": "trained",
               "label_smoothing": 0, "dropout": 0, "views": 1, "epochs": 5, "batch_size": 32,
               "kept": "lowest validation loss"}
 MOBILENET = FINE_TUNED | {"backbone": "mobilenet_v2", "from": "block_11_expand_relu",
-                          "layer": "block_10_project_BN"}
+                          "layer": "block_10_project_BN", "learning_rate": 1e-5}
 FEW = FINE_TUNED | {"train": 256, "validation": 300}
 SETTINGS = {
     "fine_tuned": FINE_TUNED,
@@ -93,6 +93,8 @@ def fine_tune(measurement, parts, settings: dict, seed: int) -> dict:
         found[name] = count(probabilities[name].argmax(1), part.labels)
         found[name + "_frozen"] = count(frozen[name], part.labels)
     if not few:
+        found["test"] = judged(probabilities["test"], test.labels)
+        found["file_mb"] = file_megabytes(network, start)
         predicted = probabilities["test"].argmax(1)
         only_fine_tuned, only_frozen, p = evaluation.mcnemar(
             predicted == test.labels, frozen["test"] == test.labels)

@@ -1,7 +1,11 @@
 """Heads on the frozen network: nearest class mean, pooled, Flatten, and what recipes cost (lesson 03)."""
 
+import tempfile
+from pathlib import Path
+
 import keras
 import numpy as np
+from sklearn.metrics import f1_score, recall_score
 from transfer import audit, evaluation, training
 
 POOLED = {"layer": "pooled", "head": "UnitNormalization, Dense", "optimizer": "AdamW",
@@ -41,6 +45,15 @@ def count(predicted: np.ndarray, labels: np.ndarray) -> dict:
     return {"right": int((predicted == labels).sum()), "total": len(labels)}
 
 
+def judged(outputs: np.ndarray, labels: np.ndarray) -> dict:
+    """A test set in full: how many are right, of which classes, and what was answered how surely."""
+    answers = outputs.argmax(1)
+    return count(answers, labels) | {
+        "macro_f1": round(f1_score(labels, answers, average="macro"), 4),
+        "recall": recall_score(labels, answers, average=None).round(4).tolist(),
+        "answers": answers.tolist(), "confidence": outputs.max(1).round(4).tolist()}
+
+
 def head(width_or_shape, classes: int, settings: dict, train_size: int) -> keras.Model:
     """The head that the settings describe, compiled."""
     layers = {"UnitNormalization": keras.layers.UnitNormalization, "Flatten": keras.layers.Flatten,
@@ -65,7 +78,7 @@ def nearest_mean(measurement, parts, settings: dict, seed: int) -> dict:
     means = np.stack([unit[0][train.labels == label].mean(0) for label in range(measurement.classes)])
     means /= np.linalg.norm(means, axis=1, keepdims=True)
     return {"validation": count((unit[1] @ means.T).argmax(1), validation.labels),
-            "test": count((unit[2] @ means.T).argmax(1), test.labels)}
+            "test": judged(unit[2] @ means.T, test.labels), "trainable_parameters": 0}
 
 
 def stored_head(measurement, parts, settings: dict, seed: int) -> dict:
@@ -80,8 +93,20 @@ def stored_head(measurement, parts, settings: dict, seed: int) -> dict:
                            settings["batch_size"], seed)
     return {"train": len(train),
             "validation": count(evaluation.predict(model, validation).argmax(1), validation.labels),
-            "test": count(evaluation.predict(model, test).argmax(1), test.labels),
+            "test": judged(evaluation.predict(model, test), test.labels),
+            "file_mb": file_megabytes(measurement.backbone(backbone(settings)).network, model),
             **training_noted(model, history)}
+
+
+def file_megabytes(network: keras.Model, head: keras.Model) -> float:
+    """Of the saved model, backbone and head together."""
+    x = network.output
+    if len(head.input_shape) == 2:
+        x = keras.layers.GlobalAveragePooling2D()(x)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        keras.Model(network.inputs, head(x)).save(path)
+        return round(path.stat().st_size / 1e6, 1)
 
 
 def backbone(settings: dict) -> str:

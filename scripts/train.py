@@ -38,14 +38,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--views", type=int, default=1, help="augmented pictures of each photograph "
                                                              "for fine-tuning (default: 1)")
     parser.add_argument("--epochs", type=int, default=5, help="of fine-tuning (default: 5)")
+    parser.add_argument("--rate", type=float, default=5e-5,
+                        help="the highest learning rate of fine-tuning (default: 5e-5; 1e-5 changes less, "
+                             "for photographs much like ImageNet's)")
     parser.add_argument("--seed", type=int, default=0, help="of split and training (default: 0)")
     parser.add_argument("--output", type=Path, help="the model, ending in .keras")
     parser.add_argument("--litert", action="store_true", help="also write a .tflite file")
     given = parser.parse_args()
     if given.output and given.output.suffix != ".keras":
         parser.error(f"--output {given.output}: a model's name ends in .keras")
-    if given.epochs < 1 or given.views < 0:
-        parser.error("--epochs must be 1 or more, --views 0 or more")
+    if given.epochs < 1 or given.views < 0 or given.rate <= 0:
+        parser.error("--epochs must be 1 or more, --views 0 or more, --rate above 0")
     return given
 
 
@@ -82,7 +85,8 @@ def train(given, parts) -> tuple:
         views = [learn[kept], *(stored(parts[0], [kept], augment=pipeline.augment, view=view)[kept]
                                 for view in range(1, given.views + 1))]
         network, model, history = training.fine_tuned(
-            head, views, check[kept], given.backbone, given.epochs, name + "-fine-tuned", given.seed)
+            head, views, check[kept], given.backbone, given.epochs, name + "-fine-tuned", given.seed,
+            rate=given.rate)
         head = model.layers[-1]
     scores = {part: evaluation.score(model, found[kept])
               for part, found in (("validation", check), ("test", final))}

@@ -149,7 +149,7 @@ def warm_up_and_cosine(peak: float, steps: int) -> keras.optimizers.schedules.Co
 
 def fine_tuned(head: keras.Model, train: list[Features], validation: Features, backbone: str = "vgg16",
                epochs: int = 5, name: str = "04-fine-tuned", seed: int = 0,
-               batch_size: int = 32) -> tuple[keras.Model, keras.Model, dict]:
+               batch_size: int = 32, rate: float = 5e-5) -> tuple[keras.Model, keras.Model, dict]:
     """Lesson 04's fine-tuning of the last layers and the head: trained if it has not been, or read.
 
     Args:
@@ -160,6 +160,7 @@ def fine_tuned(head: keras.Model, train: list[Features], validation: Features, b
         name: of the run.
         seed: of dropout and the order of the batches.
         batch_size: rows per step.
+        rate: the highest learning rate.
 
     Returns:
         The changed network, the tail (its thawed end and the head, on stored features), and the
@@ -168,8 +169,8 @@ def fine_tuned(head: keras.Model, train: list[Features], validation: Features, b
     chosen, own_head = models.backbone(backbone), keras.models.clone_model(head)
     own_head.set_weights(head.get_weights())
     tail = models.tail(chosen.network, own_head, chosen.first)
-    rate = warm_up_and_cosine(5e-5, epochs * -(-len(train[0]) // batch_size))
-    tail.compile(keras.optimizers.AdamW(rate), loss="sparse_categorical_crossentropy",
+    schedule = warm_up_and_cosine(rate, epochs * -(-len(train[0]) // batch_size))
+    tail.compile(keras.optimizers.AdamW(schedule), loss="sparse_categorical_crossentropy",
                  metrics=["accuracy"])
     history = fit(tail, train, validation, epochs, name, batch_size, seed, resume=True)
     return chosen.network, tail, history
