@@ -39,10 +39,8 @@ class Measurement:
 
     def __init__(self, dataset: str, out: Path, test: str = ""):
         self.photographs, self.out = datasets.load(dataset), out
-        self.test = None
-        if test:
-            given = datasets.load(test).only(self.photographs.class_folders)
-            self.test = given.select(audit.readable(audit.examine(given)))
+        self.test = audit.undamaged(
+            datasets.load(test).only(self.photographs.class_folders)) if test else None
         self.backbones = {}
         self.classes = len(self.photographs.class_folders)
         self.noted = json.loads(out.read_text()) if out.exists() else {}
@@ -92,8 +90,7 @@ class Measurement:
                 layers.setdefault(measure_heads.backbone(settings), {"pooled"}).add(settings["layer"])
         for name, wanted in layers.items():
             for photographs in filter(None, (self.photographs, self.test)):
-                readable = photographs.select(audit.readable(audit.examine(photographs)))
-                self.extract(readable, sorted(wanted, reverse=True), backbone=name)
+                self.extract(audit.undamaged(photographs), sorted(wanted, reverse=True), backbone=name)
 
     def run(self, method: str, seed: int) -> bool:
         """Measure unless it is in the file with these very settings; write the file. True if it was."""

@@ -63,8 +63,7 @@ def split(given) -> list[datasets.Dataset]:
     if not given.test:
         return list(audit.split(photographs, given.seed))
     test = datasets.from_folder(Path(given.test).resolve(), "test").only(photographs.class_folders)
-    test = test.select(audit.readable(audit.examine(test)))
-    return [*audit.split(photographs, given.seed, {"validation": 0.2}), test]
+    return [*audit.split(photographs, given.seed, {"validation": 0.2}), audit.undamaged(test)]
 
 
 def train(given, parts) -> tuple:

@@ -57,9 +57,9 @@ def command(place, script: str, *arguments) -> dict:
 
 def test_train_is_killed_goes_on_and_its_model_is_asked(place):
     model = place / "out" / "own.keras"
-    train = command(place, "train.py", "--dataset", "drawings", "--method", "fine-tuned", "--epochs", 3,
+    again = command(place, "train.py", "--dataset", "drawings", "--method", "fine-tuned", "--epochs", 3,
                     "--output", model, "--litert")
-    first = subprocess.Popen(**train, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = subprocess.Popen(**again, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not list(place.glob("home/runs/*-fine-tuned-*/backup/epoch-*")):
         assert first.poll() is None, "it ended before it could be killed"
         time.sleep(0.02)
@@ -67,7 +67,7 @@ def test_train_is_killed_goes_on_and_its_model_is_asked(place):
     first.wait()
     assert not model.exists()
 
-    trained = subprocess.run(**train, capture_output=True)
+    trained = subprocess.run(**again, capture_output=True)
     assert trained.returncode == 0, trained.stderr
     assert "torn.jpg: unreadable" in trained.stdout and "IMG_1.HEIC is not read" in trained.stdout
     assert "images to compute" not in trained.stdout  # every feature was found again

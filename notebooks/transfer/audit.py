@@ -74,6 +74,11 @@ def readable(table: pd.DataFrame) -> np.ndarray:
     return ~broken
 
 
+def undamaged(photographs: Dataset) -> Dataset:
+    """Those that can be decoded; the others are printed by name."""
+    return photographs.select(readable(examine(photographs)))
+
+
 def advice(photographs: Dataset, table: pd.DataFrame) -> list[str]:
     """What to mend before training, one sentence each; empty where nothing is wrong (lesson 08).
 
