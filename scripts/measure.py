@@ -25,13 +25,15 @@ import numpy as np
 import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
+import measure_amounts  # noqa: E402
 import measure_fine_tuning  # noqa: E402
 import measure_heads  # noqa: E402
 from transfer import audit, datasets, evaluation, features, models, write_whole  # noqa: E402
 
-SETTINGS = measure_heads.SETTINGS | measure_fine_tuning.SETTINGS
+MODULES = (measure_heads, measure_fine_tuning, measure_amounts)
+SETTINGS = {method: settings for module in MODULES for method, settings in module.SETTINGS.items()}
 PARTS = ("validation", "test", "validation_frozen", "test_frozen")
-METHODS = measure_heads.METHODS | measure_fine_tuning.METHODS
+METHODS = {method: run for module in MODULES for method, run in module.METHODS.items()}
 
 
 class Measurement:
@@ -49,11 +51,11 @@ class Measurement:
             raise ValueError(f"{out} was measured on other photographs "
                              f"({self.noted['dataset']['name']}); choose another --out")
 
-    def backbone(self, name: str) -> models.Backbone:
+    def backbone(self, backbone: str, size: int) -> models.Backbone:
         """Built once."""
-        if name not in self.backbones:
-            self.backbones[name] = models.backbone(name)
-        return self.backbones[name]
+        if (backbone, size) not in self.backbones:
+            self.backbones[backbone, size] = models.backbone(backbone, (size, size))
+        return self.backbones[backbone, size]
 
     def split(self, seed: int):
         """Train, validation and test; a test folder that was given is the test set of every seed."""
@@ -67,17 +69,28 @@ class Measurement:
             "test": [position[file] for file in parts[2].files]}
         return parts
 
-    def features(self, part, layer: str, recipe=None, backbone: str = "vgg16", **options):
-        """Stored features of a part; where the network had to run, its seconds are added up."""
-        return self.extract(part, [layer], recipe, backbone, **options)[layer]
+    def parts(self, settings: dict, seed: int):
+        """The split, or as much of it as the method may learn from and choose with."""
+        train, validation, test = self.split(seed)
+        if number := settings.get("per_class"):
+            train = measure_amounts.few(train, number, seed)
+            validation = measure_amounts.few(validation, max(1, number // 5), seed)
+        return train, validation, test
 
-    def extract(self, part, layers: list[str], recipe=None, backbone: str = "vgg16", **options):
+    def features(self, part, layer: str, recipe=None, **options):
+        """Stored features of a part; where the network had to run, its seconds are added up."""
+        return self.extract(part, [layer], recipe, **options)[layer]
+
+    def extract(self, part, layers: list[str], recipe=None, backbone: str = "vgg16", size: int = 224,
+                **options):
         start = time.perf_counter()
-        chosen = self.backbone(backbone)
-        found = features.extract(part, chosen.network, recipe or chosen.preprocess, layers, **options)
+        chosen = self.backbone(backbone, size)
+        found = features.extract(part, chosen.network, recipe or chosen.preprocess, layers,
+                                 (size, size), **options)
         if found[layers[0]].computed:
+            name = f"{backbone}{'' if size == 224 else f' at {size} pixels'}"
             total = self.noted.setdefault("extraction", {}).setdefault(
-                f"{backbone} {', '.join(layers)}", {"images": 0, "seconds": 0})
+                f"{name} {', '.join(layers)}", {"images": 0, "seconds": 0})
             total["images"] += found[layers[0]].computed
             total["seconds"] = round(total["seconds"] + time.perf_counter() - start, 1)
         return found
@@ -86,11 +99,12 @@ class Measurement:
         """One pass over the photographs for all that these methods read, not one pass for each."""
         layers = {}
         for settings in (SETTINGS[method] for method in methods):
-            if "layer" in settings and not settings.keys() & {"train", "photographs_per_class"}:
-                layers.setdefault(measure_heads.backbone(settings), {"pooled"}).add(settings["layer"])
-        for name, wanted in layers.items():
+            if "layer" in settings and not settings.keys() & {"train", "per_class"}:
+                seen = tuple(measure_heads.seen_by(settings).items())
+                layers.setdefault(seen, {"pooled"}).add(settings["layer"])
+        for seen, wanted in layers.items():
             for photographs in filter(None, (self.photographs, self.test)):
-                self.extract(audit.undamaged(photographs), sorted(wanted, reverse=True), backbone=name)
+                self.extract(audit.undamaged(photographs), sorted(wanted, reverse=True), **dict(seen))
 
     def run(self, method: str, seed: int) -> bool:
         """Measure unless it is in the file with these very settings; write the file. True if it was."""
@@ -101,7 +115,7 @@ class Measurement:
             return False
         keras.utils.set_random_seed(seed)
         start = time.perf_counter()
-        run = METHODS[method](self, self.split(seed), SETTINGS[method], seed)
+        run = METHODS[method](self, self.parts(SETTINGS[method], seed), SETTINGS[method], seed)
         entry["runs"][str(seed)] = run | {"wall_seconds": round(time.perf_counter() - start, 1)}
         summarise(entry, self.noted)
         write_whole(self.out, text(self.noted) + "\n")
@@ -159,12 +173,9 @@ def summarise(entry: dict, noted: dict) -> None:
 
 def pooled_interval(entry: dict, noted: dict) -> list[float]:
     """95 % interval over all runs together; a photograph of several test sets is drawn as one."""
-    listed = noted["dataset"].get("test", noted["dataset"])
-    number = {folder: label for label, folder in enumerate(listed["classes"])}
-    labels = np.array([number[file.split("/")[0]] for file in listed["files"]])
-    which = np.concatenate([noted["splits"][seed]["test"] for seed in entry["runs"]])
-    answers = np.concatenate([run["test"]["answers"] for run in entry["runs"].values()])
-    found = evaluation.interval_by_groups(answers == labels[which], which)
+    runs = evaluation.answered(noted | {"": entry}, "").values()
+    right = np.concatenate([run.right for run in runs])
+    found = evaluation.interval_by_groups(right, np.concatenate([run.positions for run in runs]))
     return [round(end, 4) for end in found]
 
 

@@ -10,8 +10,7 @@ import keras
 import measure_heads
 import numpy as np
 import tensorflow as tf
-from measure_heads import backbone, count, file_megabytes, judged, some, training_noted
-from sklearn.metrics import confusion_matrix
+from measure_heads import count, file_megabytes, joined, judged, predict, seen_by, some, training_noted, views
 from transfer import evaluation, features, models, pipeline, training
 
 FINE_TUNED = {"from": "block5_conv1", "layer": "block4_pool", "head": "trained", "optimizer": "AdamW",
@@ -25,6 +24,8 @@ SETTINGS = {
     "fine_tuned": FINE_TUNED,
     "fine_tuned, no view": FINE_TUNED | {"views": 0},
     "mobilenet_v2, fine-tuned": MOBILENET,
+    "mobilenet_v2, 288 pixels, mirror, fine-tuned": MOBILENET | {
+        "size": 288, "mirror": True, "views": 0, "learning_rate": 5e-5, "epochs": 4},
     "few": FEW,
     "few, rate x 4": FEW | {"learning_rate": 2e-4},
     "few, rate / 4": FEW | {"learning_rate": 1.25e-5},
@@ -54,11 +55,10 @@ def loss(settings: dict, classes: int):
 def head(measurement, train, validation, settings: dict, seed: int) -> keras.Model:
     """Lesson 03's head, trained on the pooled features of these photographs, or one as it is born."""
     frozen = measure_heads.SETTINGS["pooled"]
-    train, validation = (measurement.features(part, "pooled", backbone=backbone(settings))
-                         for part in (train, validation))
-    model = measure_heads.head(train.shape[1:], measurement.classes, frozen, len(train))
+    train, validation = (views(measurement, part, "pooled", settings) for part in (train, validation))
+    model = measure_heads.head(train[0].shape[1:], measurement.classes, frozen, len(train[0]))
     if settings["head"] == "trained":
-        training.fit(model, train, validation, frozen["epochs"], f"measure-head-{seed}",
+        training.fit(model, train, validation[0], frozen["epochs"], f"measure-head-{seed}",
                      frozen["batch_size"], seed)
     return model
 
@@ -73,14 +73,14 @@ def fine_tune(measurement, parts, settings: dict, seed: int) -> dict:
             (train, "train"), (validation, "validation")))
     compared = {"validation": validation} if few else {"validation": validation, "test": test}
     start = head(measurement, train, validation, settings, seed)
-    word = backbone(settings)
-    frozen = {name: measurement.features(part, "pooled", backbone=word) for name, part in compared.items()}
-    frozen = {name: evaluation.predict(start, pooled).argmax(1) for name, pooled in frozen.items()}
-    network = models.backbone(word).network
+    seen = seen_by(settings)
+    frozen = {name: predict(start, views(measurement, part, "pooled", settings)).argmax(1)
+              for name, part in compared.items()}
+    network = models.backbone(seen["backbone"], (seen["size"], seen["size"])).network
     tail = models.tail(network, start, settings["from"], settings["dropout"])
     tail.compile(optimizer(settings, len(train)), loss=loss(settings, measurement.classes),
-                 metrics=["accuracy"])
-    check = measurement.features(validation, settings["layer"], backbone=word)
+                 metrics=["accuracy"], jit_compile=training.compiled(seen["backbone"]))
+    check = measurement.features(validation, settings["layer"], **seen)
     if settings["views"] == "new in every epoch":
         history = fit_recomputed(network, tail, start, train, check, settings, seed)
     else:
@@ -88,18 +88,12 @@ def fine_tune(measurement, parts, settings: dict, seed: int) -> dict:
     found = {"train": len(train), **training_noted(tail, history)}
     probabilities = {}
     for name, part in compared.items():
-        rows = measurement.features(part, settings["layer"], backbone=word)
-        probabilities[name] = evaluation.predict(tail, rows)
+        probabilities[name] = predict(tail, views(measurement, part, settings["layer"], settings))
         found[name] = count(probabilities[name].argmax(1), part.labels)
         found[name + "_frozen"] = count(frozen[name], part.labels)
     if not few:
         found["test"] = judged(probabilities["test"], test.labels)
-        found["file_mb"] = file_megabytes(network, start)
-        predicted = probabilities["test"].argmax(1)
-        only_fine_tuned, only_frozen, p = evaluation.mcnemar(
-            predicted == test.labels, frozen["test"] == test.labels)
-        found["paired"] = {"only_fine_tuned": only_fine_tuned, "only_frozen": only_frozen, "p": p}
-        found["confusion"] = confusion_matrix(test.labels, predicted).tolist()
+        found["file_mb"] = file_megabytes(joined(network, start))
         found["calibration"] = calibrate(probabilities["validation"], validation.labels,
                                          probabilities["test"], test.labels)
     return found
@@ -116,14 +110,14 @@ def optimizer(settings: dict, train_size: int) -> keras.optimizers.Optimizer:
 def fit_stored(measurement, tail, train, check, settings: dict, seed: int) -> dict:
     """As the lessons do, on stored features of the photographs and of their augmented views."""
     clock = time.perf_counter()
-    stored, word = settings["layer"], backbone(settings)
-    views = [measurement.features(train, stored, backbone=word), *(
-        measurement.features(train, stored, backbone=word, augment=pipeline.augment, view=view)
-        for view in range(1, settings["views"] + 1))]
+    stored = settings["layer"]
+    seen = views(measurement, train, stored, settings) + [
+        measurement.features(train, stored, **seen_by(settings), augment=pipeline.augment, view=view)
+        for view in range(1, settings["views"] + 1)]
     extraction = time.perf_counter() - clock
     callbacks = ([keras.callbacks.ReduceLROnPlateau("val_loss", 0.3, patience=1)]
                  if settings["schedule"] == "plateau" else ())
-    history = training.fit(tail, views, check, settings["epochs"], f"measure-fine-{seed}",
+    history = training.fit(tail, seen, check, settings["epochs"], f"measure-fine-{seed}",
                            settings["batch_size"], seed, callbacks)
     return history | {"extraction_seconds": round(extraction, 1)}
 

@@ -11,13 +11,16 @@ from transfer import audit, evaluation, training
 POOLED = {"layer": "pooled", "head": "UnitNormalization, Dense", "optimizer": "AdamW",
           "learning_rate": 0.1, "schedule": "cosine", "weight_decay": 0.02, "epochs": 30,
           "batch_size": 16, "kept": "lowest validation loss"}
+LARGER = POOLED | {"backbone": "mobilenet_v2", "size": 288}
 SETTINGS = {
     "nearest_mean": {"layer": "pooled"},
     "pooled": POOLED,
     "flatten": {"layer": "block5_pool", "head": "Flatten, Dense(1024), Dense", "optimizer": "Adam",
-                "learning_rate": 1e-4, "epochs": 20, "batch_size": 32, "photographs_per_class": 150,
+                "learning_rate": 1e-4, "epochs": 20, "batch_size": 32, "per_class": 105,
                 "kept": "lowest validation loss"},
     "mobilenet_v2": POOLED | {"backbone": "mobilenet_v2"},
+    "mobilenet_v2, 288 pixels": LARGER,
+    "mobilenet_v2, 288 pixels, mirror": LARGER | {"mirror": True},
     "recipes": POOLED | {"train": 210, "validation": 90},
 }
 
@@ -83,34 +86,51 @@ def nearest_mean(measurement, parts, settings: dict, seed: int) -> dict:
 
 def stored_head(measurement, parts, settings: dict, seed: int) -> dict:
     """A head on stored features."""
-    if "photographs_per_class" in settings:
-        parts = [fewer(part, settings["photographs_per_class"], len(measurement.photographs))
-                 for part in parts]
-    train, validation, test = (measurement.features(part, settings["layer"], backbone=backbone(settings))
-                               for part in parts)
-    model = head(train.shape[1:], measurement.classes, settings, len(train))
-    history = training.fit(model, train, validation, settings["epochs"], f"measure-{seed}",
+    train, validation, test = (views(measurement, part, settings["layer"], settings) for part in parts)
+    model = head(train[0].shape[1:], measurement.classes, settings, len(train[0]))
+    history = training.fit(model, train, validation[0], settings["epochs"], f"measure-{seed}",
                            settings["batch_size"], seed)
-    return {"train": len(train),
-            "validation": count(evaluation.predict(model, validation).argmax(1), validation.labels),
-            "test": judged(evaluation.predict(model, test), test.labels),
-            "file_mb": file_megabytes(measurement.backbone(backbone(settings)).network, model),
+    return {"train": len(train[0]),
+            "validation": count(predict(model, validation).argmax(1), validation[0].labels),
+            "test": judged(predict(model, test), test[0].labels),
+            "file_mb": file_megabytes(joined(measurement.backbone(**seen_by(settings)).network, model)),
             **training_noted(model, history)}
 
 
-def file_megabytes(network: keras.Model, head: keras.Model) -> float:
-    """Of the saved model, backbone and head together."""
+def joined(network: keras.Model, head: keras.Model) -> keras.Model:
+    """Backbone and head, as they would be saved."""
     x = network.output
     if len(head.input_shape) == 2:
         x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(network.inputs, head(x))
+
+
+def file_megabytes(model: keras.Model) -> float:
+    """Of the model when it is saved."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
-        keras.Model(network.inputs, head(x)).save(path)
+        model.save(path)
         return round(path.stat().st_size / 1e6, 1)
 
 
-def backbone(settings: dict) -> str:
-    return settings.get("backbone", "vgg16")
+def views(measurement, part, layer: str, settings: dict) -> list:
+    """Stored features of the photographs and, where the settings say so, of their mirror images."""
+    return [measurement.features(part, layer, **seen_by(settings), augment=change)
+            for change in ([None, mirrored] if settings.get("mirror") else [None])]
+
+
+def mirrored(image, seed):
+    return image[:, ::-1]
+
+
+def predict(model: keras.Model, views: list) -> np.ndarray:
+    """The mean of what a model answers to each view."""
+    return np.mean([evaluation.predict(model, view) for view in views], axis=0)
+
+
+def seen_by(settings: dict) -> dict:
+    """Which backbone sees the photographs, and at what size in pixels."""
+    return {"backbone": settings.get("backbone", "vgg16"), "size": settings.get("size", 224)}
 
 
 def training_noted(model: keras.Model, history: dict) -> dict:
@@ -118,13 +138,6 @@ def training_noted(model: keras.Model, history: dict) -> dict:
     return {"trainable_parameters": sum(int(np.prod(w.shape)) for w in model.trainable_weights),
             "seconds": round(history.pop("seconds"), 1),
             "history": {key: np.round(values, 4).tolist() for key, values in history.items()}}
-
-
-def fewer(part, per_class: int, of_all: int):
-    """The first photographs of each class, so many that all parts together have `per_class`."""
-    keep = round(len(part) / of_all * per_class)
-    return part.select(np.sort(np.concatenate(
-        [np.flatnonzero(part.labels == label)[:keep] for label in np.unique(part.labels)])))
 
 
 def some(part, number: int, random: np.random.Generator):
@@ -152,5 +165,5 @@ def recipes(measurement, parts, settings: dict, seed: int) -> dict:
 
 
 METHODS = {"nearest_mean": nearest_mean, "pooled": stored_head, "flatten": stored_head,
-           "mobilenet_v2": stored_head,
-           "recipes": recipes}
+           "mobilenet_v2": stored_head, "mobilenet_v2, 288 pixels": stored_head,
+           "mobilenet_v2, 288 pixels, mirror": stored_head, "recipes": recipes}

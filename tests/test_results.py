@@ -2,8 +2,10 @@
 
 import re
 
+import make_results
 import measure
 import nbformat
+import numpy as np
 import pytest
 from scipy.stats import binomtest
 from transfer import ROOT, evaluation, models
@@ -43,7 +45,8 @@ def figures(noted: dict) -> set[str]:
         for part in measure.PARTS:
             if part in entry:
                 rates = [entry[part][key] for key in ("mean", "lowest", "highest")]
-                found |= {f"{100 * rate:.1f}" for rate in rates + entry[part]["interval"]}
+                rates += entry[part]["interval"] + entry[part].get("pooled_interval", [])
+                found |= {f"{100 * rate:.1f}" for rate in rates}
         for rates in entry.get("accuracy", {}).values():
             found.add(f"{100 * sum(rates) / len(rates):.1f}")
         for run in entry.get("runs", {}).values():
@@ -62,8 +65,21 @@ def test_every_percentage_with_a_decimal_in_the_prose_was_measured():
         texts[path.name] = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells
                                      if cell.cell_type == "markdown")
     for name, text in texts.items():
+        text = re.sub(r"<!-- \w+: \w+ -->.*?<!-- end -->", "", text, flags=re.S)  # see the test below
         for figure in re.findall(r"(\d+[.,]\d+) ?%", text):
             assert figure.replace(",", ".") in known, f"{name}: {figure} % is not in data/results"
+
+
+def test_tables_and_figures_show_what_data_results_holds():
+    assert make_results.stale() == []
+
+
+def test_a_table_that_was_changed_by_hand_is_stale():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    mean = f"{100 * evaluation.measured('animals10')['pooled']['test']['mean']:.1f} %"
+    begin = text.index("<!-- results: animals10 -->")
+    wrong = text[:begin] + text[begin:].replace(mean, "99.9 %", 1)
+    assert wrong != text and make_results.rendered(wrong) == text
 
 
 def test_the_frozen_network_is_as_good_as_it_should_be():
@@ -88,6 +104,28 @@ def test_fine_tuning_beats_the_frozen_network_on_the_same_photographs():
     assert binomtest(only_tuned, only_tuned + only_frozen).pvalue < 0.01
 
 
+def test_the_photographs_that_were_looked_at_are_errors_of_the_method():
+    noted, looked = (evaluation.measured(name) for name in ("animals10", "animals10_looked_at"))
+    runs = evaluation.answered(noted, looked["method"]).values()
+    files = np.array(noted["dataset"]["files"])
+    missed = set(files[np.concatenate([run.positions[~run.right] for run in runs])])
+    assert looked["wrong"]["looked_at"] == len(missed)
+    assert set(looked["wrong"]["found"]) | set(sum(looked["twins"], [])) <= missed
+    assert set(looked["wrong"]["found"].values()) | set(looked["right"]["found"]) <= set(looked["kinds"])
+
+
+@pytest.mark.parametrize("name", ["animals10", "cats_vs_dogs"])
+def test_answers_count_up_to_what_is_noted(name):
+    noted = evaluation.measured(name)
+    for method in (method for method in make_results.NAMES if make_results.has_answers(noted, method)):
+        for seed, run in evaluation.answered(noted, method).items():
+            test = noted[method]["runs"][seed]["test"]
+            assert (run.right.sum(), len(run.right)) == (test["right"], test["total"])
+            assert len(set(run.positions)) == len(run.positions)
+            assert 1 / len(noted["dataset"]["classes"]) <= run.confidence.min()
+            assert run.confidence.max() <= 1
+
+
 def test_stored_features_save_at_least_two_thirds_of_an_epoch():
     """From photographs, 300 or more, and from stored features: one run, one machine."""
     took = evaluation.measured("animals10")["epoch"]["runs"]["0"]
@@ -101,5 +139,7 @@ def test_cats_and_dogs_are_told_apart_as_well_as_they_should_be():
     assert noted["dataset"]["test"]["photographs"] == 500
     assert noted["mobilenet_v2"]["test"]["mean"] >= 0.985
     assert noted["mobilenet_v2, fine-tuned"]["test"]["mean"] >= 0.99
-    for run in noted["mobilenet_v2, fine-tuned"]["runs"].values():
-        assert run["paired"]["p"] > 0.05  # as README and lesson 7 say
+    tuned, frozen = (evaluation.answered(noted, method) for method in
+                     ("mobilenet_v2, fine-tuned", "mobilenet_v2"))
+    for seed in tuned:  # as README and lesson 7 say
+        assert evaluation.mcnemar(tuned[seed].right, frozen[seed].right)[2] > 0.05

@@ -77,7 +77,7 @@ def interval_by_groups(right: np.ndarray, groups: np.ndarray, draws: int = 4000)
     Groups, not images, are drawn again and again with replacement (bootstrap; Efron, 1979).
 
     Args:
-        right: (n,) booleans.
+        right: (n,) booleans; or of two models, the difference.
         groups: (n,) the name of each image's group.
         draws: how many times.
     """
@@ -174,3 +174,37 @@ def note(method: str, score: Score, seconds: float) -> None:
 def measured(dataset: str) -> dict:
     """What was measured once, on real photographs, with scripts/measure.py: data/results."""
     return json.loads((ROOT / "data" / "results" / f"{dataset}.json").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a measured run answered to its test photographs.
+
+    Attributes:
+        positions: (n,) which photographs, as positions in the list of files of the results.
+        labels, answers: (n,) the number of the true class and of the one given.
+        confidence: (n,) the probability of the answer, 0 to 1.
+    """
+
+    positions: np.ndarray
+    labels: np.ndarray
+    answers: np.ndarray
+    confidence: np.ndarray
+
+    @property
+    def right(self) -> np.ndarray:
+        """(n,) booleans."""
+        return self.answers == self.labels
+
+
+def answered(noted: dict, method: str) -> dict[str, Answers]:
+    """The answers of every run of a method in a results file, by the seed of the run."""
+    listed = noted["dataset"].get("test", noted["dataset"])
+    number = {folder: label for label, folder in enumerate(listed["classes"])}
+    labels = np.array([number[file.split("/")[0]] for file in listed["files"]])
+    found = {}
+    for seed, run in noted[method]["runs"].items():
+        positions, test = np.array(noted["splits"][seed]["test"]), run["test"]
+        found[seed] = Answers(positions, labels[positions], np.array(test["answers"]),
+                              np.array(test["confidence"]))
+    return found

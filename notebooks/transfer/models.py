@@ -93,11 +93,15 @@ class Backbone:
     kept: str
 
 
-def backbone(name: str = "vgg16") -> Backbone:
+def backbone(name: str = "vgg16", size: tuple[int, int] = IMAGE_SIZE) -> Backbone:
     """A backbone by its name, written as in `keras.applications` (`vgg16`, `MobileNetV2`, `resnet50` …).
 
     The weights of VGG16 and MobileNetV2 are in the repository; Keras downloads those of others.
     Of these, the last third of the layers is fine-tuned.
+
+    Args:
+        name: upper or lower case, with or without "_".
+        size: (height, width) in pixels of the photographs it will be shown.
 
     Raises:
         ValueError: there is no such network, or it could not be downloaded.
@@ -109,7 +113,7 @@ def backbone(name: str = "vgg16") -> Backbone:
                          f"download: {', '.join(sorted(set(builders.values())))}.")
     own = next((own for own in FILES if _plain(own) == _plain(name)), None)
     build = getattr(keras.applications, builder)
-    options = {"include_top": False, "input_shape": (*IMAGE_SIZE, 3)}
+    options = {"include_top": False, "input_shape": (*size, 3)}
     try:
         network = (load_imagenet_weights(build(weights=None, **options)) if own
                    else build(weights="imagenet", **options))

@@ -37,6 +37,13 @@ PORTUGUESE = {
     "fine-tuning": "ajuste fino", "fine-tuned": "com ajuste fino", "frozen": "congelada",
     "answer": "resposta", "truth": "verdade", "confidence": "confiança",
     "as trained": "como treinada", "temperature scaled": "com temperatura",
+    "another thing, of the errors": "outra coisa, dos erros",
+    "another thing, of the rest": "outra coisa, do resto",
+    "two of the ten, of the errors": "dois dos dez, dos erros",
+    "two of the ten, of the rest": "dois dos dez, do resto",
+    "not a live one, of the errors": "nenhum vivo, dos erros",
+    "not a live one, of the rest": "nenhum vivo, do resto",
+    "share of the photographs": "parte das fotografias",
     "not at all": "sem aumento", "in the pipeline": "no pipeline", "in the model": "no modelo",
 }
 
@@ -207,8 +214,8 @@ def rates(schedules: dict[str, list[float]]) -> None:
         show(figure)
 
 
-def intervals(scores: dict, chance: float | None = None) -> None:
-    """Accuracy of each name as a dot with its 95 % interval; {name: evaluation.Score}."""
+def intervals(scores: dict, chance: float | None = None, label: str = "accuracy") -> None:
+    """Accuracy (or what `label` says) as dots with 95 % intervals; {name: evaluation.Score}."""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(8, 0.9 + 0.38 * len(scores)))
         for row, score in enumerate(scores.values()):
@@ -220,7 +227,7 @@ def intervals(scores: dict, chance: float | None = None) -> None:
         axis.set_yticks(range(len(scores)), [word(name) for name in scores])
         axis.set_ylim(len(scores) - 0.5, -0.8)
         axis.grid(axis="y", visible=False)
-        axis.set_xlabel(word("accuracy"))
+        axis.set_xlabel(word(label))
         low, high = axis.get_xlim()
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0 if high - low > 0.04 else 1))
         _mark_chance(axis, chance)

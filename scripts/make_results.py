@@ -1,0 +1,245 @@
+"""Draw what data/results holds: the tables of README between their markers, and the figures.
+
+    python scripts/make_results.py            # write
+    python scripts/make_results.py --check    # say what is stale; exit status 1 if anything is
+"""
+
+import argparse
+import hashlib
+import json
+import re
+import sys
+import textwrap
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image
+from sklearn.metrics import confusion_matrix
+
+matplotlib.use("Agg")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
+from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib.ticker import MaxNLocator, PercentFormatter  # noqa: E402
+from transfer import ROOT, datasets, evaluation, plots, write_whole  # noqa: E402
+
+FIGURES = ROOT / "data" / "results"
+LARGER, BEST = "mobilenet_v2, 288 pixels", "mobilenet_v2, 288 pixels, mirror, fine-tuned"
+NAMES = {  # of the methods, in the order of the table
+    "scratch": "small network, from scratch",
+    "nearest_mean": "frozen VGG16, nearest class mean, nothing trained",
+    "flatten": "frozen VGG16, Flatten + Dense(1024), 1,050 photographs",
+    "pooled": "frozen VGG16, pooled + Dense (lesson 3)",
+    "fine_tuned": "VGG16, block 5 and head fine-tuned (lesson 4)",
+    "mobilenet_v2": "frozen MobileNetV2, pooled + Dense",
+    LARGER: "frozen MobileNetV2 at 288 pixels",
+    f"{LARGER}, mirror": "frozen MobileNetV2 at 288 pixels, with the mirror image",
+    BEST: "MobileNetV2 at 288 pixels, with the mirror image, fine-tuned",
+    "mobilenet_v2, fine-tuned": "MobileNetV2, fine-tuned from layer 100 on",
+}
+PAIRS = [("pooled", "nearest_mean"), ("pooled", "flatten"), ("fine_tuned", "pooled"),
+         ("mobilenet_v2", "pooled"), (LARGER, "mobilenet_v2"), (f"{LARGER}, mirror", LARGER),
+         (BEST, f"{LARGER}, mirror"), (BEST, "fine_tuned")]
+AMOUNTS = {"frozen": ("frozen VGG16", "pooled"), "fine_tuned": ("VGG16 fine-tuned", "fine_tuned"),
+           "scratch": ("small network, from scratch", "scratch")}
+
+
+def percent(rate: float) -> str:
+    return f"{100 * rate:.1f} %"
+
+
+def to(low: float, high: float) -> str:
+    return f"{percent(low)} to {percent(high)}"
+
+
+def duration(runs: list[dict]) -> str:
+    """Of the training alone, shortest to longest."""
+    seconds = [run.get("seconds", 0) for run in runs]
+    unit, size = ("min", 60) if max(seconds) >= 90 else ("s", 1)
+    low, high = (round(end / size) for end in (min(seconds), max(seconds)))
+    return "<1 s" if max(seconds) < 1 else f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
+
+
+def row(cells: list) -> str:
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def results(noted: dict) -> str:
+    """One row per method that was measured with a test set."""
+    lines = [row(["method", "runs", "test accuracy, mean", "95 % interval", "range over the runs",
+                  "training", "trainable parameters", "file"]), row(["---"] + 7 * ["---:"])]
+    for method in (method for method in NAMES if method in noted):
+        found, runs = noted[method]["test"], list(noted[method]["runs"].values())
+        lines.append(row([
+            NAMES[method], len(runs), percent(found["mean"]),
+            to(*found.get("pooled_interval", found["interval"])),
+            to(found["lowest"], found["highest"]) if len(runs) > 1 else "", duration(runs),
+            f"{runs[0]['trainable_parameters']:,}",
+            f"{runs[0]['file_mb']:.0f} MB" if "file_mb" in runs[0] else ""]))
+    if len(noted["dataset"]["files"]) < 26_179:
+        lines.append(row(["all 26,179 photographs, on a GPU of Colab", "not measured yet", *6 * [""]]))
+    return "\n".join(lines)
+
+
+def has_answers(noted: dict, method: str) -> bool:
+    """Not of what was measured before answers were kept."""
+    return method in noted and "answers" in noted[method]["runs"]["0"]["test"]
+
+
+def paired(noted: dict) -> str:
+    """Two methods on the same test photographs; a photograph of several splits is drawn as one."""
+    lines = [row(["first", "second", "splits", "only the first is right", "only the second", "difference",
+                  "95 % interval of the difference"]), row(2 * ["---"] + 5 * ["---:"])]
+    for pair in PAIRS:
+        if all(has_answers(noted, method) for method in pair):
+            first, second = (evaluation.answered(noted, method) for method in pair)
+            shared = [seed for seed in first if seed in second]
+            which = np.concatenate([first[seed].positions for seed in shared])
+            right = [np.concatenate([found[seed].right for seed in shared]) for found in (first, second)]
+            gain = right[0].astype(int) - right[1]
+            low, high = evaluation.interval_by_groups(gain, which)
+            lines.append(row([*(NAMES[method] for method in pair), len(shared), (gain > 0).sum(),
+                              (gain < 0).sum(), points(gain.mean()), f"{points(low)} to {points(high)}"]))
+    return "\n".join(lines)
+
+
+def points(difference: float) -> str:
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
+def ingredients(noted: dict) -> str:
+    """Fine-tuning on all photographs, and what changes with one setting; judged on validation."""
+    base = noted["fine_tuned"]
+    lines = [row(["what differs", "splits", "validation accuracy", "the lesson's recipe on these splits"]),
+             row(["---"] + 3 * ["---:"])]
+    for method, entry in noted.items():
+        if method.startswith("fine_tuned, ") and "per_class" not in entry["settings"]:
+            shared = [base["runs"][seed] for seed in entry["runs"] if seed in base["runs"]]
+            rates = [np.mean([run["validation"]["right"] / run["validation"]["total"] for run in runs])
+                     for runs in (entry["runs"].values(), shared)]
+            changed = [f"{key}: {value} (recipe: {base['settings'].get(key)})".replace("_", " ")
+                       for key, value in entry["settings"].items() if base["settings"].get(key) != value]
+            lines.append(row([", ".join(changed), len(shared), *map(percent, rates)]))
+    return "\n".join(lines)
+
+
+def rendered(text: str) -> str:
+    """A document with everything between its markers drawn anew."""
+    tables = {"results": results, "paired": paired, "ingredients": ingredients}
+
+    def draw(match):
+        kind, name = match[1], match[2]
+        table = tables[kind](evaluation.measured(name))
+        return f"<!-- {kind}: {name} -->\n\n{table}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- (\w+): (\w+) -->.*?<!-- end -->", draw, text, flags=re.S)
+
+
+def learning_curves(noted: dict, figure) -> None:
+    """Validation solid, training dashed; a panel per method, a line per run of the first three splits."""
+    shown = [method for method in ("pooled", "fine_tuned", BEST) if method in noted]
+    panels = figure.subplots(1, len(shown), sharey=True)
+    for axes, method, colour in zip(panels, shown, plots.COLOURS):
+        for run in list(noted[method]["runs"].values())[:3]:
+            history = run["history"]
+            epochs = np.arange(1, len(history["loss"]) + 1)
+            axes.plot(epochs, history["val_accuracy"], color=colour, linewidth=1.5)
+            axes.plot(epochs, history["accuracy"], "--", color=colour, linewidth=0.9, alpha=0.8)
+        axes.set_title("\n".join(textwrap.wrap(NAMES[method], 30, break_on_hyphens=False)), fontsize=9)
+        axes.set(xlabel="epoch", ylim=(0.86, 1.005))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    panels[0].set_ylabel("accuracy")
+    panels[0].yaxis.set_major_formatter(PercentFormatter(1, 0))
+    for style, name in (("--", "training"), ("-", "validation")):
+        panels[0].plot([], [], style, color=plots.GREY, label=name)
+    panels[0].legend(frameon=False, loc="lower right")
+
+
+def per_class(noted: dict, figure) -> None:
+    """Test accuracy against photographs per class; a dot per run, a line through the means."""
+    axes, ticks = figure.subplots(), set()
+    for colour, marker, (start, (label, whole)) in zip(plots.COLOURS, "os^", AMOUNTS.items()):
+        entries = {entry["settings"]["per_class"]: entry for method, entry in noted.items()
+                   if re.fullmatch(rf"{start}, \d+ a class", method)}
+        if whole in noted:
+            train = next(iter(noted[whole]["runs"].values()))["train"]
+            entries[round(train / len(noted["dataset"]["classes"]))] = noted[whole]
+        if not entries:
+            continue
+        numbers = sorted(entries)
+        rates = [[run["test"]["right"] / run["test"]["total"] for run in entries[number]["runs"].values()]
+                 for number in numbers]
+        axes.plot(numbers, [np.mean(runs) for runs in rates], color=colour)
+        axes.plot([], [], marker, linestyle="-", color=colour, label=label)
+        for number, runs in zip(numbers, rates):
+            axes.plot([number] * len(runs), runs, marker, color=colour, markersize=4,
+                      markeredgecolor="white", markeredgewidth=0.4)
+        ticks |= set(numbers)
+    axes.set_xscale("log")
+    axes.set_xticks(sorted(ticks), sorted(ticks))
+    axes.minorticks_off()
+    axes.set(xlabel="photographs per class to learn from", ylabel="test accuracy", ylim=(0, 1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.legend(frameon=False, loc="lower right")
+
+
+def confusion(noted: dict, figure) -> None:
+    """All runs of the best method together, in shares of each row."""
+    runs = evaluation.answered(noted, BEST).values()
+    names = [datasets.CLASS_NAMES[folder]["en"] for folder in noted["dataset"]["classes"]]
+    matrix = sum(confusion_matrix(run.labels, run.answers, labels=range(len(names))) for run in runs)
+    axes = figure.subplots()
+    share = matrix / matrix.sum(axis=1, keepdims=True)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.grid(False)
+    for line, column in zip(*np.nonzero(matrix)):
+        axes.text(column, line, matrix[line, column], ha="center", va="center", fontsize=8,
+                  color="white" if share[line, column] > 0.5 else "black")
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="answer", ylabel="truth")
+
+
+DRAWN = {"curves": (learning_curves, (9, 3.6)), "per_class": (per_class, (7, 4)),
+         "confusion": (confusion, (5.6, 5.2))}
+
+
+def digest(noted: dict) -> str:
+    """Of what the figures show; each figure keeps it in its file."""
+    return hashlib.sha256(json.dumps(noted, sort_keys=True).encode()).hexdigest()
+
+
+def draw_figures(noted: dict, folder: Path = FIGURES) -> None:
+    for name, (draw, size) in DRAWN.items():
+        with plt.rc_context(plots.STYLE):
+            figure = plt.figure(figsize=size)
+            draw(noted, figure)
+            figure.savefig(folder / f"{name}.png", dpi=110, metadata={"Description": digest(noted)})
+            plt.close(figure)
+
+
+def stale() -> list[str]:
+    """Documents and figures that do not show what data/results holds."""
+    noted = evaluation.measured("animals10")
+    texts = {path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("README*.md")}
+    found = [name for name, text in texts.items() if rendered(text) != text]
+    for name in DRAWN:
+        path = FIGURES / f"{name}.png"
+        if not path.exists() or Image.open(path).info.get("Description") != digest(noted):
+            found.append(path.name)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; say what is stale")
+    if parser.parse_args().check:
+        found = stale()
+        sys.exit(f"stale: {', '.join(found)}; run scripts/make_results.py" if found else 0)
+    for path in ROOT.glob("README*.md"):
+        write_whole(path, rendered(path.read_text(encoding="utf-8")))
+    draw_figures(evaluation.measured("animals10"))
+
+
+if __name__ == "__main__":
+    main()
