@@ -41,6 +41,7 @@ PAIRS = [("pooled", "nearest_mean"), ("pooled", "flatten"), ("fine_tuned", "pool
          ("mobilenet_v2", "pooled"), (LARGER, "mobilenet_v2"), (f"{LARGER}, mirror", LARGER),
          (BEST, f"{LARGER}, mirror"), (BEST, "fine_tuned")]
 AMOUNTS = {"frozen": ("frozen VGG16", "pooled"), "fine_tuned": ("VGG16 fine-tuned", "fine_tuned"),
+           "nearest_mean": ("nearest class mean", "nearest_mean"),
            "scratch": ("small network, from scratch", "scratch")}
 
 
@@ -157,30 +158,17 @@ def learning_curves(noted: dict, figure) -> None:
 
 def per_class(noted: dict, figure) -> None:
     """Test accuracy against photographs per class; a dot per run, a line through the means."""
-    axes, ticks = figure.subplots(), set()
-    for colour, marker, (start, (label, whole)) in zip(plots.COLOURS, "os^", AMOUNTS.items()):
+    shown = {}
+    for start, (label, whole) in AMOUNTS.items():
         entries = {entry["settings"]["per_class"]: entry for method, entry in noted.items()
                    if re.fullmatch(rf"{start}, \d+ a class", method)}
         if whole in noted:
-            train = next(iter(noted[whole]["runs"].values()))["train"]
-            entries[round(train / len(noted["dataset"]["classes"]))] = noted[whole]
-        if not entries:
-            continue
-        numbers = sorted(entries)
-        rates = [[run["test"]["right"] / run["test"]["total"] for run in entries[number]["runs"].values()]
-                 for number in numbers]
-        axes.plot(numbers, [np.mean(runs) for runs in rates], color=colour)
-        axes.plot([], [], marker, linestyle="-", color=colour, label=label)
-        for number, runs in zip(numbers, rates):
-            axes.plot([number] * len(runs), runs, marker, color=colour, markersize=4,
-                      markeredgecolor="white", markeredgewidth=0.4)
-        ticks |= set(numbers)
-    axes.set_xscale("log")
-    axes.set_xticks(sorted(ticks), sorted(ticks))
-    axes.minorticks_off()
-    axes.set(xlabel="photographs per class to learn from", ylabel="test accuracy", ylim=(0, 1))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(frameon=False, loc="lower right")
+            entries[round(noted["splits"]["0"]["train"] / len(noted["dataset"]["classes"]))] = noted[whole]
+        shown[label] = {
+            number: [run["test"]["right"] / run["test"]["total"] for run in entry["runs"].values()]
+            for number, entry in sorted(entries.items())}
+    plots.draw_amounts(figure.subplots(), {label: runs for label, runs in shown.items() if runs},
+                       label="test accuracy")
 
 
 def confusion(noted: dict, figure) -> None:
@@ -200,7 +188,7 @@ def confusion(noted: dict, figure) -> None:
     axes.set(xlabel="answer", ylabel="truth")
 
 
-DRAWN = {"curves": (learning_curves, (9, 3.6)), "per_class": (per_class, (7, 4)),
+DRAWN = {"curves": (learning_curves, (9, 3.6)), "per_class": (per_class, (8, 4)),
          "confusion": (confusion, (5.6, 5.2))}
 
 

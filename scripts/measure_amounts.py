@@ -1,7 +1,8 @@
 """How many photographs does it take? A small network from scratch, and few photographs per class (lesson 06).
 
 A method with `per_class` learns from so many photographs of each class, drawn by the seed, and
-chooses its epoch with a fifth as many; the test set is the whole one of the split.
+chooses its epoch with a fifth as many; the test set is the whole one of the split. The network from
+scratch is left at its last epoch: on ten validation photographs its loss is lowest untrained.
 """
 
 import time
@@ -9,7 +10,7 @@ import time
 import keras
 import numpy as np
 from measure_fine_tuning import FINE_TUNED, fine_tune
-from measure_heads import POOLED, count, file_megabytes, judged, stored_head, training_noted
+from measure_heads import POOLED, count, file_megabytes, judged, nearest_mean, stored_head, training_noted
 from tqdm import tqdm
 from tqdm.keras import TqdmCallback
 from transfer import pipeline
@@ -17,8 +18,8 @@ from transfer import pipeline
 NUMBERS = (5, 10, 20, 50, 100, 200)
 SCRATCH = {"layers": [16, 32, 64, 128], "size": 96, "dropout": 0.3, "augmentation": "flip, zoom, shift",
            "optimizer": "AdamW", "learning_rate": 2e-3, "schedule": "cosine", "weight_decay": 0.02,
-           "epochs": 30, "steps_at_least": 400, "batch_size": 32, "kept": "lowest validation loss"}
-ALONE = {"frozen": POOLED, "fine_tuned": FINE_TUNED, "scratch": SCRATCH}
+           "epochs": 30, "steps_at_least": 400, "batch_size": 32, "momentum": 0.9, "kept": "last epoch"}
+ALONE = {"nearest_mean": {"layer": "pooled"}, "frozen": POOLED, "fine_tuned": FINE_TUNED, "scratch": SCRATCH}
 SETTINGS = {"scratch": SCRATCH} | {
     f"{name}, {number} a class": settings | {"per_class": number}
     for name, settings in ALONE.items() for number in NUMBERS}
@@ -39,7 +40,7 @@ def small_network(settings: dict, classes: int) -> keras.Model:
         layers.RandomFlip("horizontal"), layers.RandomZoom(0.2), layers.RandomTranslation(0.1, 0.1)])
     for channels in settings["layers"]:
         model.add(layers.Conv2D(channels, 3, padding="same", use_bias=False))
-        model.add(layers.BatchNormalization())
+        model.add(layers.BatchNormalization(momentum=settings["momentum"]))  # few steps: 0.99 is too slow
         model.add(layers.ReLU())
         model.add(layers.MaxPooling2D())
     for layer in (layers.GlobalAveragePooling2D(), layers.Dropout(settings["dropout"]),
@@ -67,10 +68,8 @@ def scratch(measurement, parts, settings: dict, seed: int) -> dict:
                   loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     clock = time.perf_counter()
     fitted = model.fit(images[0], train.labels, settings["batch_size"], epochs, verbose=0,
-                       validation_data=(images[1], validation.labels), callbacks=[
-                           TqdmCallback(verbose=0, leave=False),
-                           keras.callbacks.EarlyStopping("val_loss", patience=epochs,
-                                                         restore_best_weights=True)])
+                       validation_data=(images[1], validation.labels),
+                       callbacks=[TqdmCallback(verbose=0, leave=False)])
     history = fitted.history | {"seconds": time.perf_counter() - clock}
     return {"train": len(train),
             "validation": count(model.predict(images[1], verbose=0).argmax(1), validation.labels),
@@ -78,5 +77,5 @@ def scratch(measurement, parts, settings: dict, seed: int) -> dict:
             "file_mb": file_megabytes(model), **training_noted(model, history)}
 
 
-METHODS = {method: {"frozen": stored_head, "fine_tuned": fine_tune, "scratch": scratch}[method.split(",")[0]]
-           for method in SETTINGS}
+RUN = {"nearest_mean": nearest_mean, "frozen": stored_head, "fine_tuned": fine_tune, "scratch": scratch}
+METHODS = {method: RUN[method.split(",")[0]] for method in SETTINGS}

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from sklearn.metrics import f1_score, recall_score
-from transfer import audit, evaluation, training
+from transfer import audit, evaluation, features, training
 
 POOLED = {"layer": "pooled", "head": "UnitNormalization, Dense", "optimizer": "AdamW",
           "learning_rate": 0.1, "schedule": "cosine", "weight_decay": 0.02, "epochs": 30,
@@ -22,6 +22,7 @@ SETTINGS = {
     "mobilenet_v2, 288 pixels": LARGER,
     "mobilenet_v2, 288 pixels, mirror": LARGER | {"mirror": True},
     "recipes": POOLED | {"train": 210, "validation": 90},
+    "blocks": POOLED | {"layer": "the average of each block", "train": 210, "validation": 90},
 }
 
 
@@ -147,23 +148,41 @@ def some(part, number: int, random: np.random.Generator):
 
 def recipes(measurement, parts, settings: dict, seed: int) -> dict:
     """What the network is fed, all else equal; on validation, since it is a choice."""
-    random = np.random.default_rng(0)
-    fixed = audit.split(measurement.photographs, 0)  # the same photographs for every seed
-    train, validation = (some(part, settings[name], random)
-                         for part, name in zip(fixed, ("train", "validation")))
-    found = {}
-    for recipe in RECIPES:
-        keras.utils.set_random_seed(seed)
-        learn, check = (measurement.features(part, settings["layer"], recipe)
-                        for part in (train, validation))
-        model = head(learn.shape[1:], measurement.classes, settings, len(learn))
-        training.fit(model, learn, check, settings["epochs"], f"measure-{recipe.__name__}",
-                     settings["batch_size"], seed)
-        predicted = evaluation.predict(model, check).argmax(1)
-        found[recipe.__name__.replace("_", " ")] = count(predicted, check.labels)
+    parts = fixed(measurement, settings)
+    return {"validation": {
+        recipe.__name__.replace("_", " "): head_on(
+            measurement, [measurement.features(part, settings["layer"], recipe) for part in parts],
+            settings, seed) for recipe in RECIPES}}
+
+
+def blocks(measurement, parts, settings: dict, seed: int) -> dict:
+    """The same head on the average of each block's output: how far from the pixels is best?"""
+    network = measurement.backbone("vgg16", 224).network
+    parts, found = fixed(measurement, settings), {}
+    for number in range(1, 6):
+        end = network.get_layer(f"block{number}_pool").output
+        cut = keras.Model(network.input, end, name=f"vgg16_to_block{number}")
+        stored = [features.extract(part, cut, preprocess)["pooled"] for part in parts]
+        found[f"block {number}"] = head_on(measurement, stored, settings, seed)
     return {"validation": found}
+
+
+def fixed(measurement, settings: dict) -> list:
+    """The same few photographs for every seed, to learn from and to compare on."""
+    random = np.random.default_rng(0)
+    return [some(part, settings[name], random)
+            for part, name in zip(audit.split(measurement.photographs, 0), ("train", "validation"))]
+
+
+def head_on(measurement, stored: list, settings: dict, seed: int) -> dict:
+    """A new head on stored features; how many of the second set it gets right."""
+    keras.utils.set_random_seed(seed)
+    model = head(stored[0].shape[1:], measurement.classes, settings, len(stored[0]))
+    training.fit(model, *stored, settings["epochs"], f"measure-{stored[0].recipe}",
+                 settings["batch_size"], seed)
+    return count(evaluation.predict(model, stored[1]).argmax(1), stored[1].labels)
 
 
 METHODS = {"nearest_mean": nearest_mean, "pooled": stored_head, "flatten": stored_head,
            "mobilenet_v2": stored_head, "mobilenet_v2, 288 pixels": stored_head,
-           "mobilenet_v2, 288 pixels, mirror": stored_head, "recipes": recipes}
+           "mobilenet_v2, 288 pixels, mirror": stored_head, "recipes": recipes, "blocks": blocks}

@@ -44,6 +44,13 @@ PORTUGUESE = {
     "not a live one, of the errors": "nenhum vivo, dos erros",
     "not a live one, of the rest": "nenhum vivo, do resto",
     "share of the photographs": "parte das fotografias",
+    "scratch": "do zero", "nearest mean": "média mais próxima", "fine tuned": "com ajuste fino",
+    "validation accuracy": "acurácia na validação", "test accuracy": "acurácia no teste",
+    "images per class to learn from": "imagens por classe para aprender", "your data": "os seus dados",
+    "alike: nearest mean with five a class": "parecidas: média mais próxima, cinco por classe",
+    "drawings": "desenhos", "block 1": "bloco 1", "block 2": "bloco 2", "block 3": "bloco 3",
+    "block 4": "bloco 4", "block 5": "bloco 5", "shuffled labels": "rótulos embaralhados",
+    "true labels": "rótulos verdadeiros",
     "not at all": "sem aumento", "in the pipeline": "no pipeline", "in the model": "no modelo",
 }
 
@@ -231,6 +238,62 @@ def intervals(scores: dict, chance: float | None = None, label: str = "accuracy"
         low, high = axis.get_xlim()
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0 if high - low > 0.04 else 1))
         _mark_chance(axis, chance)
+        show(figure)
+
+
+def amounts(accuracies: dict, chance: float | None = None, label: str = "accuracy") -> None:
+    """Accuracy against images per class: {method: {images per class: [accuracy of each run]}}."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7, 3.8))
+        draw_amounts(axis, accuracies, chance, label)
+        show(figure)
+
+
+def draw_amounts(axis, accuracies: dict, chance: float | None = None, label: str = "accuracy") -> None:
+    """A dot per run, a line through the means."""
+    ticks = sorted({number for runs in accuracies.values() for number in runs})
+    for colour, marker, (name, runs) in zip(COLOURS, "os^Dvp", accuracies.items()):
+        axis.plot(list(runs), [np.mean(one) for one in runs.values()], "-" + marker, color=colour,
+                  label=word(name), markersize=4)
+        for number, one in runs.items():
+            axis.plot([number] * len(one), one, marker, color=colour, markersize=4, alpha=0.6,
+                      markeredgecolor="white", markeredgewidth=0.4)
+    if chance is not None:
+        axis.axhline(chance, color=GREY, linestyle=":", label=word("chance"))
+    axis.set_xscale("log")
+    axis.set_xticks(ticks, ticks)
+    axis.minorticks_off()
+    axis.set(xlabel=word("images per class to learn from"), ylabel=word(label), ylim=(0, 1))
+    axis.yaxis.set_major_formatter(PercentFormatter(1))
+    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def decision(points: list[tuple], yours: tuple[float, float]) -> None:
+    """How much data against how alike the tasks; each point says which method to take.
+
+    Args:
+        points: (images per class, similarity 0 to 1, method, accuracy of the frozen network).
+        yours: images per class and similarity of the reader's own data, drawn as a star.
+    """
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(8, 4))
+        looks = {"nearest_mean": (GREEN, "D"), "frozen": (BLUE, "o"), "fine_tuned": (ORANGE, "s")}
+        for method, (colour, marker) in looks.items():
+            chosen = np.array([point[:2] for point in points if point[2] == method]).reshape(-1, 2)
+            axis.plot(*chosen.T, marker, color=colour, markersize=11, label=word(method.replace("_", " ")))
+        for number, similarity, _, accuracy in points:
+            axis.annotate(f"{accuracy:.0%}", (number, similarity), (0, 9), textcoords="offset points",
+                          ha="center", fontsize=9)
+        axis.plot(*yours, "*", color=RED, markersize=17, label=word("your data"))
+        ticks = sorted({point[0] for point in points})
+        axis.set_xscale("log")
+        axis.set_xticks(ticks, ticks)
+        axis.minorticks_off()
+        axis.set(xlabel=word("images per class to learn from"), ylim=(0, 1),
+                 ylabel=word("alike: nearest mean with five a class"))
+        axis.yaxis.set_major_formatter(PercentFormatter(1))
+        axis.margins(x=0.1)
+        axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
         show(figure)
 
 
