@@ -1,7 +1,7 @@
 """What the lessons share, so that a lesson shows only what it teaches.
 
 Read in the order of the lessons: `datasets` and `audit` (01), `pipeline` (01, 02), `models`,
-`features`, `training`, `evaluation` (03), `plots` and `diagrams` (all).
+`features`, `training`, `evaluation` (03), `checks` (09), `plots` and `diagrams` (all).
 
 This file only knows where things are kept and in which language pictures are labelled.
 It trains nothing and downloads nothing.

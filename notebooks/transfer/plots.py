@@ -44,7 +44,7 @@ PORTUGUESE = {
     "not a live one, of the errors": "nenhum vivo, dos erros",
     "not a live one, of the rest": "nenhum vivo, do resto",
     "share of the photographs": "parte das fotografias",
-    "scratch": "do zero", "nearest mean": "média mais próxima", "fine tuned": "com ajuste fino",
+    "scratch": "do zero", "nearest mean": "média mais próxima",
     "validation accuracy": "acurácia na validação", "test accuracy": "acurácia no teste",
     "images per class to learn from": "imagens por classe para aprender", "your data": "os seus dados",
     "alike: nearest mean with five a class": "parecidas: média mais próxima, cinco por classe",
@@ -277,10 +277,11 @@ def decision(points: list[tuple], yours: tuple[float, float]) -> None:
     """
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(8, 4))
-        looks = {"nearest_mean": (GREEN, "D"), "frozen": (BLUE, "o"), "fine_tuned": (ORANGE, "s")}
-        for method, (colour, marker) in looks.items():
+        looks = {"nearest_mean": (GREEN, "D", "nearest mean"), "frozen": (BLUE, "o", "frozen"),
+                 "fine_tuned": (ORANGE, "s", "fine-tuned")}
+        for method, (colour, marker, name) in looks.items():
             chosen = np.array([point[:2] for point in points if point[2] == method]).reshape(-1, 2)
-            axis.plot(*chosen.T, marker, color=colour, markersize=11, label=word(method.replace("_", " ")))
+            axis.plot(*chosen.T, marker, color=colour, markersize=11, label=word(name))
         for number, similarity, _, accuracy in points:
             axis.annotate(f"{accuracy:.0%}", (number, similarity), (0, 9), textcoords="offset points",
                           ha="center", fontsize=9)
