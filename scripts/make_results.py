@@ -93,13 +93,10 @@ def paired(noted: dict) -> str:
                   "95 % interval of the difference"]), row(2 * ["---"] + 5 * ["---:"])]
     for pair in PAIRS:
         if all(has_answers(noted, method) for method in pair):
-            first, second = (evaluation.answered(noted, method) for method in pair)
-            shared = [seed for seed in first if seed in second]
-            which = np.concatenate([first[seed].positions for seed in shared])
-            right = [np.concatenate([found[seed].right for seed in shared]) for found in (first, second)]
-            gain = right[0].astype(int) - right[1]
+            gain, which = evaluation.gains(noted, *pair)
+            splits = noted[pair[0]]["runs"].keys() & noted[pair[1]]["runs"].keys()
             low, high = evaluation.interval_by_groups(gain, which)
-            lines.append(row([*(NAMES[method] for method in pair), len(shared), (gain > 0).sum(),
+            lines.append(row([*(NAMES[method] for method in pair), len(splits), (gain > 0).sum(),
                               (gain < 0).sum(), points(gain.mean()), f"{points(low)} to {points(high)}"]))
     return "\n".join(lines)
 
@@ -159,14 +156,11 @@ def learning_curves(noted: dict, figure) -> None:
 def per_class(noted: dict, figure) -> None:
     """Test accuracy against photographs per class; a dot per run, a line through the means."""
     shown = {}
-    for start, (label, whole) in AMOUNTS.items():
-        entries = {entry["settings"]["per_class"]: entry for method, entry in noted.items()
-                   if re.fullmatch(rf"{start}, \d+ a class", method)}
+    for method, (label, whole) in AMOUNTS.items():
+        shown[label] = evaluation.by_amount(noted, method)
         if whole in noted:
-            entries[round(noted["splits"]["0"]["train"] / len(noted["dataset"]["classes"]))] = noted[whole]
-        shown[label] = {
-            number: [run["test"]["right"] / run["test"]["total"] for run in entry["runs"].values()]
-            for number, entry in sorted(entries.items())}
+            number = round(noted["splits"]["0"]["train"] / len(noted["dataset"]["classes"]))
+            shown[label][number] = evaluation.accuracies(noted[whole])
     plots.draw_amounts(figure.subplots(), {label: runs for label, runs in shown.items() if runs},
                        label="test accuracy")
 
@@ -176,16 +170,7 @@ def confusion(noted: dict, figure) -> None:
     runs = evaluation.answered(noted, BEST).values()
     names = [datasets.CLASS_NAMES[folder]["en"] for folder in noted["dataset"]["classes"]]
     matrix = sum(confusion_matrix(run.labels, run.answers, labels=range(len(names))) for run in runs)
-    axes = figure.subplots()
-    share = matrix / matrix.sum(axis=1, keepdims=True)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.grid(False)
-    for line, column in zip(*np.nonzero(matrix)):
-        axes.text(column, line, matrix[line, column], ha="center", va="center", fontsize=8,
-                  color="white" if share[line, column] > 0.5 else "black")
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="answer", ylabel="truth")
+    plots.draw_confusion(figure.subplots(), matrix, names)
 
 
 DRAWN = {"curves": (learning_curves, (9, 3.6)), "per_class": (per_class, (8, 4)),

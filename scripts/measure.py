@@ -73,8 +73,7 @@ class Measurement:
         """The split, or as much of it as the method may learn from and choose with."""
         train, validation, test = self.split(seed)
         if number := settings.get("per_class"):
-            train = measure_amounts.few(train, number, seed)
-            validation = measure_amounts.few(validation, max(1, number // 5), seed)
+            train, validation = train.few(number, seed), validation.few(max(1, number // 5), seed)
         return train, validation, test
 
     def features(self, part, layer: str, recipe=None, **options):
@@ -173,7 +172,7 @@ def summarise(entry: dict, noted: dict) -> None:
 
 def pooled_interval(entry: dict, noted: dict) -> list[float]:
     """95 % interval over all runs together; a photograph of several test sets is drawn as one."""
-    runs = evaluation.answered(noted | {"": entry}, "").values()
+    runs = evaluation.answers(noted, entry["runs"]).values()
     right = np.concatenate([run.right for run in runs])
     found = evaluation.interval_by_groups(right, np.concatenate([run.positions for run in runs]))
     return [round(end, 4) for end in found]

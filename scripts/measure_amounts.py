@@ -25,13 +25,6 @@ SETTINGS = {"scratch": SCRATCH} | {
     for name, settings in ALONE.items() for number in NUMBERS}
 
 
-def few(part, per_class: int, seed: int):
-    """So many photographs of each class (or all, where there are fewer); the five are among the ten."""
-    order = np.random.default_rng(seed).permutation(len(part))
-    return part.select(np.sort(np.concatenate(
-        [order[part.labels[order] == label][:per_class] for label in np.unique(part.labels)])))
-
-
 def small_network(settings: dict, classes: int) -> keras.Model:
     """Four convolutions with BatchNormalization, each followed by halving; takes float32 RGB in 0–255."""
     layers = keras.layers

@@ -8,6 +8,7 @@ import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
 import transfer
 import trustme
@@ -26,6 +27,15 @@ def test_mini_is_found_with_its_groups_and_both_languages():
     transfer.setup("pt-BR")
     assert photographs.class_names[:3] == ["cachorro", "cavalo", "elefante"]
     transfer.setup("en")
+
+
+def test_few_draws_as_many_of_each_class_and_the_five_are_among_the_ten():
+    photographs = datasets.load("mini")
+    five, ten = photographs.few(5, seed=1), photographs.few(10, seed=1)
+    assert np.bincount(five.labels).tolist() == 10 * [5] and np.bincount(ten.labels).tolist() == 10 * [10]
+    assert set(five.files) < set(ten.files) and list(ten.files) == sorted(ten.files)
+    assert set(five.files) != set(photographs.few(5, seed=2).files)
+    assert len(photographs.few(1000)) == 200
 
 
 def test_a_relative_folder_is_meant_from_the_root(monkeypatch, tmp_path):

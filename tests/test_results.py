@@ -126,6 +126,19 @@ def test_answers_count_up_to_what_is_noted(name):
             assert run.confidence.max() <= 1
 
 
+def test_gains_and_amounts_follow_from_the_answers():
+    noted = evaluation.measured("animals10")
+    gain, which = evaluation.gains(noted, "pooled", "flatten")
+    right = [noted[method]["runs"]["0"]["test"]["right"] for method in ("pooled", "flatten")]
+    assert gain.sum() == right[0] - right[1] and len(gain) == len(which) == 750  # flatten has one split
+    assert set(gain) == {-1, 0, 1} and which.tolist() == noted["splits"]["0"]["test"]
+    amounts = evaluation.by_amount(noted, "frozen")
+    assert list(amounts) == [5, 10, 20, 50, 100, 200]
+    for number, accuracies in amounts.items():
+        found = noted[f"frozen, {number} a class"]["test"]
+        assert (round(min(accuracies), 4), round(max(accuracies), 4)) == (found["lowest"], found["highest"])
+
+
 def test_stored_features_save_at_least_two_thirds_of_an_epoch():
     """From photographs, 300 or more, and from stored features: one run, one machine."""
     took = evaluation.measured("animals10")["epoch"]["runs"]["0"]

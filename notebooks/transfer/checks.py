@@ -117,8 +117,8 @@ def answers_differ(probabilities: np.ndarray) -> None:
     Args:
         probabilities: (n, classes), or (n,) or (n, 1) of the second of two classes.
     """
-    found = np.asarray(probabilities).squeeze()
-    answers = found.argmax(axis=-1) if found.ndim == 2 else (found > 0.5).astype(int)
+    found = np.asarray(probabilities).reshape(len(probabilities), -1)
+    answers = found.argmax(axis=1) if found.shape[1] > 1 else (found[:, 0] > 0.5).astype(int)
     if len(set(answers.tolist())) == 1:
         raise Mistake(f"all {len(answers)} answers are class {answers[0]}, with {found.min():.2f} to "
                       f"{found.max():.2f}. Is a sigmoid or softmax applied to what is a probability already?")

@@ -87,6 +87,12 @@ class Dataset:
         return replace(self, files=self.files[which], labels=self.labels[which],
                        groups=self.groups[which])
 
+    def few(self, per_class: int, seed: int = 0) -> "Dataset":
+        """So many photographs of each class, or all where there are fewer; five are among the ten."""
+        order = np.random.default_rng(seed).permutation(len(self))
+        return self.select(np.sort(np.concatenate(
+            [order[self.labels[order] == label][:per_class] for label in np.unique(self.labels)])))
+
     def only(self, class_folders: list[str]) -> "Dataset":
         """The photographs of these classes alone, named as on disk; labels are counted anew.
 

@@ -199,12 +199,42 @@ class Answers:
 
 def answered(noted: dict, method: str) -> dict[str, Answers]:
     """The answers of every run of a method in a results file, by the seed of the run."""
+    return answers(noted, noted[method]["runs"])
+
+
+def answers(noted: dict, runs: dict) -> dict[str, Answers]:
+    """As `answered`, of runs that need not be in the file."""
     listed = noted["dataset"].get("test", noted["dataset"])
     number = {folder: label for label, folder in enumerate(listed["classes"])}
     labels = np.array([number[file.split("/")[0]] for file in listed["files"]])
     found = {}
-    for seed, run in noted[method]["runs"].items():
+    for seed, run in runs.items():
         positions, test = np.array(noted["splits"][seed]["test"]), run["test"]
         found[seed] = Answers(positions, labels[positions], np.array(test["answers"]),
                               np.array(test["confidence"]))
     return found
+
+
+def gains(noted: dict, first: str, second: str) -> tuple[np.ndarray, np.ndarray]:
+    """Two methods of a results file on the same test photographs, the splits that both have together.
+
+    Returns:
+        (n,) 1 where only the first is right, -1 where only the second, otherwise 0; and (n,) which
+        photograph it is, for `interval_by_groups`: one of several test sets is drawn as one.
+    """
+    one, other = answered(noted, first), answered(noted, second)
+    shared = [seed for seed in one if seed in other]
+    return (np.concatenate([one[seed].right.astype(int) - other[seed].right for seed in shared]),
+            np.concatenate([one[seed].positions for seed in shared]))
+
+
+def by_amount(noted: dict, method: str) -> dict[int, list[float]]:
+    """Test accuracy of each run of a method, by images per class to learn from (lesson 06)."""
+    entries = {entry["settings"]["per_class"]: entry for name, entry in noted.items()
+               if name.startswith(f"{method}, ") and name.endswith(" a class")}
+    return {number: accuracies(entry) for number, entry in sorted(entries.items())}
+
+
+def accuracies(entry: dict) -> list[float]:
+    """Test accuracy of each run of one method."""
+    return [run["test"]["right"] / run["test"]["total"] for run in entry["runs"].values()]

@@ -51,6 +51,8 @@ PORTUGUESE = {
     "drawings": "desenhos", "block 1": "bloco 1", "block 2": "bloco 2", "block 3": "bloco 3",
     "block 4": "bloco 4", "block 5": "bloco 5", "shuffled labels": "rótulos embaralhados",
     "true labels": "rótulos verdadeiros",
+    "as it should be": "como deve ser", "right": "certo", "wrong": "errado",
+    "share of the answer yes": "parte das respostas sim",
     "not at all": "sem aumento", "in the pipeline": "no pipeline", "in the model": "no modelo",
 }
 
@@ -169,7 +171,7 @@ def curves(histories: dict[str, dict], chance: float | None = None) -> None:
             best = int(np.argmin(history["val_loss"]))
             for axis, key in zip(axes, ("accuracy", "loss")):
                 axis.plot(epochs, history[key], "--", color=colour, linewidth=1.2)
-                axis.plot(epochs, history["val_" + key], color=colour, label=name)
+                axis.plot(epochs, history["val_" + key], color=colour, label=word(name))
                 axis.plot(epochs[best], history["val_" + key][best], "o", color=colour)
                 axis.set(xlabel=word("epoch"), ylabel=word(key))
                 axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -206,7 +208,7 @@ def joined(histories: dict[str, dict]) -> None:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0].yaxis.set_major_formatter(PercentFormatter(1))
         axes[1].set_ylim(bottom=0)
-        axes[0].legend(frameon=False, loc="lower right")
+        axes[0].legend(frameon=False, loc="best")
         show(figure)
 
 
@@ -300,18 +302,24 @@ def decision(points: list[tuple], yours: tuple[float, float]) -> None:
 
 def confusion(matrix: np.ndarray, class_names: list[str]) -> None:
     """How many photographs of each class (row) were given which answer (column)."""
-    with plt.rc_context(STYLE | {"axes.grid": False}):
+    with plt.rc_context(STYLE):
         side = 2.2 + 0.42 * len(matrix)
         figure, axis = plt.subplots(figsize=(side + 0.6, side))
-        share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-        axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        for row, column in zip(*np.nonzero(matrix)):
-            axis.text(column, row, matrix[row, column], ha="center", va="center", fontsize=9,
-                      color="white" if share[row, column] > 0.5 else "black")
-        axis.set_xticks(range(len(matrix)), class_names, rotation=45, ha="right")
-        axis.set_yticks(range(len(matrix)), class_names)
-        axis.set(xlabel=word("answer"), ylabel=word("truth"))
+        draw_confusion(axis, matrix, class_names)
         show(figure)
+
+
+def draw_confusion(axis, matrix: np.ndarray, class_names: list[str]) -> None:
+    """Numbers in each field, coloured by the share of the row."""
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axis.grid(False)
+    for row, column in zip(*np.nonzero(matrix)):
+        axis.text(column, row, matrix[row, column], ha="center", va="center", fontsize=9,
+                  color="white" if share[row, column] > 0.5 else "black")
+    axis.set_xticks(range(len(matrix)), class_names, rotation=45, ha="right")
+    axis.set_yticks(range(len(matrix)), class_names)
+    axis.set(xlabel=word("answer"), ylabel=word("truth"))
 
 
 def reliability(calibrations: dict) -> None:
