@@ -89,6 +89,23 @@ def test_a_layer_added_later_computes_only_that(photographs, computed):
     assert np.array_equal(both["pooled"][:], pooled) and both["first"].shape == (36, 30, 30, 4)
 
 
+def test_the_network_runs_no_deeper_than_what_is_missing(photographs):
+    class Noticed(keras.layers.Layer):
+        def call(self, inputs):
+            calls.append(1)
+            return inputs
+
+    calls, small = [], network()
+    small = keras.Model(small.input, Noticed()(small.output), name="small")
+    options = {"backbone": small, "layers": ["pooled", "pool"]}
+    extract(photographs.select(slice(0, 9)), **options)
+    calls.clear()
+    extract(photographs.select(slice(0, 9)), **options | {"layers": ["pooled", "pool", "first"]})
+    assert len(calls) == 1  # asked for the shape of its output, and not run
+    found = extract(photographs, **options)  # here both are missing
+    assert len(calls) > 2 and found["pool"].computed == 27
+
+
 @pytest.mark.parametrize("change", [
     {"backbone": network(1)}, {"preprocess": lambda images: images / 3}, {"size": (40, 40)},
     {"layers": ["first"]},
@@ -225,6 +242,81 @@ def test_time_is_not_spent_on_what_is_known(photographs):
     start = time.perf_counter()
     extract(photographs)
     assert time.perf_counter() - start < 1
+
+
+SHARED = """
+import sys
+from pathlib import Path
+import numpy as np, tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+from test_features import halve, network
+from transfer import datasets, features
+
+features.gpus = lambda: [device.name for device in tf.config.list_logical_devices("CPU")]
+assert features._shared(network())[0].num_replicas_in_sync == 2
+photographs = datasets.from_folder(Path(sys.argv[1]), "x")
+found = features.extract(photographs, network(), halve, ["pooled", "pool"], (32, 32), batch_size=5)
+np.savez(sys.argv[2], **{layer: rows[:] for layer, rows in found.items()})
+"""
+
+
+def test_two_devices_share_the_work_and_find_the_same(photographs, tmp_path):
+    """36 images in batches of 10, the last one uneven; two logical processors stand for two GPUs."""
+    environment = os.environ | {"TRANSFER_HOME": str(tmp_path / "other"), "PYTHONPATH":
+                                f"{ROOT / 'notebooks'}:{ROOT / 'tests'}"}
+    program = [sys.executable, "-c", SHARED, str(photographs.root), str(tmp_path / "found.npz")]
+    run = subprocess.run(program, capture_output=True, text=True, env=environment)
+    assert run.returncode == 0, run.stderr
+    alone = extract(photographs, layers=["pooled", "pool"])
+    with np.load(tmp_path / "found.npz") as shared:
+        for layer, rows in alone.items():
+            assert np.allclose(shared[layer], rows[:], rtol=2e-3, atol=1e-2)
+
+
+MEASURED = """
+import sys, threading, time
+from pathlib import Path
+from test_features import halve, network
+from transfer import datasets, features
+
+def anonymous():
+    return int(next(line for line in open("/proc/self/status") if "RssAnon" in line).split()[1]) / 1024
+
+def watch():
+    while True:
+        seen.append(anonymous())
+        time.sleep(0.02)
+
+seen, small = [], network()
+def extract(name):
+    images = datasets.from_folder(Path(sys.argv[1], name), name)
+    return features.extract(images, small, halve, ["pooled", "first"], (64, 64))
+extract("warm-up")
+threading.Thread(target=watch, daemon=True).start()
+extract("photographs")["first"][:32]
+print("PEAK", max(seen))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
+    """In MB, a process each for 1,000 and 5,000 images, whose stored rows are 31 and 154 MB."""
+    peaks = []
+    for number in (1_000, 5_000):
+        place = tmp_path / str(number)
+        for name, images in (("warm-up", 64), ("photographs", number)):
+            for image in range(images):
+                path = place / name / f"class{image % 2}" / f"{image}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture(image + len(name), (24, 24)).save(path)
+        run = subprocess.run([sys.executable, "-c", MEASURED, str(place)], capture_output=True, text=True,
+                             env=os.environ | {"TRANSFER_HOME": str(place / "home"), "PYTHONPATH":
+                                               f"{ROOT / 'notebooks'}:{ROOT / 'tests'}"})
+        assert run.returncode == 0, run.stderr
+        peaks.append(float(run.stdout.split("PEAK")[1]))
+    print(peaks)
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 def test_minus_zero_is_zero_to_the_digest():

@@ -142,6 +142,8 @@ def extract(photographs: Dataset, backbone: keras.Model, preprocess, layers=("po
             batch_size: int = 32) -> dict[str, Features]:
     """Run a frozen network over photographs, once: what is on disk already is not computed again.
 
+    Several GPUs of one machine share every batch.
+
     Args:
         photographs: which files; their labels come along.
         backbone: a network without top, such as `keras.applications.VGG16(include_top=False)`.
@@ -152,7 +154,7 @@ def extract(photographs: Dataset, backbone: keras.Model, preprocess, layers=("po
         size: (height, width) in pixels.
         augment: `augment(image, seed)` with a (2,) integer seed, drawn from the image and `view`.
         view: the number of the augmented view.
-        batch_size: images the network sees at once.
+        batch_size: images the network sees at once, on each GPU.
 
     Returns:
         One `Features` per layer, rows in the order of `photographs`.
@@ -161,55 +163,86 @@ def extract(photographs: Dataset, backbone: keras.Model, preprocess, layers=("po
         OSError: the disk has not enough room; nothing is written then.
         ValueError: a photograph is damaged (the message names it).
     """
-    network = keras.Model(backbone.inputs, {
-        layer: keras.ops.mean(backbone.output, axis=(1, 2)) if layer == "pooled"
-        else backbone.get_layer(layer).output for layer in layers})
-    shapes = network.compute_output_shape((1, *size, 3))
+    outputs = {layer: keras.ops.mean(backbone.output, axis=(1, 2)) if layer == "pooled"
+               else backbone.get_layer(layer).output for layer in layers}
+    shapes = keras.Model(backbone.inputs, outputs).compute_output_shape((1, *size, 3))
     recipe = {
         "network": backbone.name, "weights": weights_digest(backbone), "size": list(size),
         "resize": pipeline.RESIZE, "preprocess": _fingerprint(preprocess), "dtype": "float16",
         "augment": augment and [_fingerprint(lambda x: augment(x[0], (1, 2))), view],
     }
-    stores = [Store(recipe | {"layer": layer}, tuple(shapes[layer][1:])) for layer in layers]
+    stores = {layer: Store(recipe | {"layer": layer}, tuple(shapes[layer][1:])) for layer in layers}
     keys = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in photographs.paths]
-    with FileLock(stores[0].folder / "lock"):  # a second notebook waits, then finds it done
-        known = [store.index() for store in stores]
+    with FileLock(stores[layers[0]].folder / "lock"):  # a second notebook waits, then finds it done
+        known = {layer: store.index() for layer, store in stores.items()}
+        missing = [layer for layer in layers if not known[layer].keys() >= set(keys)]
         todo = {key: path for key, path in zip(keys, photographs.paths)
-                if any(key not in index for index in known)}
-        _check_room(todo, stores)
-
-        @tf.function(reduce_retracing=True)
-        def run(images):
-            return network(preprocess(images), training=False)
-
-        data = _images(todo, size, augment, view).batch(batch_size).prefetch(tf.data.AUTOTUNE)
-        with tqdm(total=len(todo), desc=f"{backbone.name} {', '.join(layers)}", unit=" images",
-                  file=sys.stdout, disable=not todo) as bar:
-            for batch_keys, images in data:
-                batch_keys = [key.decode() for key in batch_keys.numpy()]
-                outputs = run(images)
-                for layer, store, index in zip(layers, stores, known):
-                    new = [i for i, key in enumerate(batch_keys) if key not in index]
-                    rows = outputs[layer].numpy()[new].astype("float16")
-                    store.append([batch_keys[i] for i in new], rows)
-                bar.update(len(batch_keys))
-    indices = [store.index() for store in stores]
-    return {layer: Features(store, np.array([index[key] for key in keys]), photographs.labels,
+                if any(key not in known[layer] for layer in missing)}
+        if todo:
+            _check_room(len(todo), [stores[layer] for layer in missing])
+            network = keras.Model(backbone.inputs, {layer: outputs[layer] for layer in missing},
+                                  name=backbone.name)
+            images = _images(todo, size, augment, view)
+            _run(network, preprocess, images, batch_size, list(todo), stores, known)
+    indices = {layer: store.index() for layer, store in stores.items()}
+    return {layer: Features(stores[layer], np.array([index[key] for key in keys]), photographs.labels,
                             len(todo))
-            for layer, store, index in zip(layers, stores, indices)}
+            for layer, index in indices.items()}
 
 
 def _images(todo: dict[str, str], size, augment, view) -> tf.data.Dataset:
-    """(key, image) pairs; an augmented view is seeded by the image itself, not by its turn."""
+    """Images in the order of `todo`; an augmented view is seeded by the image, not by its turn."""
     seeds = [(int(key[:7], 16), view) for key in todo]
     data = tf.data.Dataset.from_tensor_slices(
-        (list(todo), list(todo.values()), np.array(seeds, "int32").reshape(-1, 2)))
+        (list(todo.values()), np.array(seeds, "int32").reshape(-1, 2)))
 
-    def one(key, path, seed):
+    def one(path, seed):
         image = pipeline.read(path, size)
-        return key, augment(image, seed) if augment else image
+        return augment(image, seed) if augment else image
 
     return data.map(one, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _run(network: keras.Model, preprocess, images: tf.data.Dataset, batch_size: int, keys: list[str],
+         stores: dict[str, Store], known: dict[str, dict]) -> None:
+    """Show the images to the network, in batches, and store what is not known yet of each layer."""
+    strategy, network = _shared(network)
+    batch_size *= strategy.num_replicas_in_sync
+
+    @tf.function(reduce_retracing=True)
+    def run(batch):
+        return network(preprocess(batch), training=False)
+
+    data = images.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    with tqdm(total=len(keys), desc=f"{network.name} {', '.join(network.output)}", unit=" images",
+              file=sys.stdout) as bar:
+        for batch in strategy.experimental_distribute_dataset(data):
+            computed, batch_keys = strategy.run(run, (batch,)), keys[bar.n:bar.n + batch_size]
+            for layer, rows in computed.items():
+                new = [i for i, key in enumerate(batch_keys) if key not in known[layer]]
+                rows = strategy.gather(rows, axis=0).numpy()[new].astype("float16")
+                stores[layer].append([batch_keys[i] for i in new], rows)
+            bar.update(len(batch_keys))
+
+
+def _shared(network: keras.Model) -> tuple[tf.distribute.Strategy, keras.Model]:
+    """Of several GPUs each holds a copy of the network and takes its part of every batch.
+
+    Only here: Keras's `fit` under MirroredStrategy fails where the GPUs do not get equal parts of the
+    first batch, and heads are trained in seconds on one.
+    """
+    if len(gpus()) < 2:
+        return tf.distribute.get_strategy(), network
+    strategy = tf.distribute.MirroredStrategy(gpus())
+    with strategy.scope():
+        copy = keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    return strategy, copy
+
+
+def gpus() -> list[str]:
+    """Names of the GPUs that TensorFlow sees."""
+    return [device.name for device in tf.config.list_logical_devices("GPU")]
 
 
 def _fingerprint(function) -> str:
@@ -219,12 +252,11 @@ def _fingerprint(function) -> str:
     return hashlib.sha256(np.round(result, 2).tobytes()).hexdigest()[:16]
 
 
-def _check_room(todo: dict, stores: list[Store]) -> None:
-    needed = len(todo) * sum(store.row_bytes for store in stores)
+def _check_room(number: int, stores: list[Store]) -> None:
+    needed = number * sum(store.row_bytes for store in stores)
     free = shutil.disk_usage(stores[0].folder).free
     if needed + SPARE_BYTES > free:
-        raise OSError(f"features of {len(todo):,} images need {needed / 1e6:,.0f} MB and the disk "
+        raise OSError(f"features of {number:,} images need {needed / 1e6:,.0f} MB and the disk "
                       f"of {stores[0].folder.parent} has {free / 1e6:,.0f} MB free. Free some, or "
                       "set TRANSFER_HOME to a folder on a larger disk.")
-    if todo:
-        print(f"{len(todo):,} images to compute, {needed / 1e6:,.1f} MB ({free / 1e9:,.0f} GB free)")
+    print(f"{number:,} images to compute, {needed / 1e6:,.1f} MB ({free / 1e9:,.0f} GB free)")

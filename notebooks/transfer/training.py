@@ -122,7 +122,7 @@ def fit(model: keras.Model, train: Features | list[Features], validation: Featur
 
 
 def frozen_head(train: Features, validation: Features, classes: int, name: str = "03-final",
-                seed: int = 0) -> tuple[keras.Model, dict]:
+                seed: int = 0, epochs: int = 30) -> tuple[keras.Model, dict]:
     """Lesson 03's head with its history: trained if it has not been yet, otherwise only read.
 
     Args:
@@ -130,15 +130,16 @@ def frozen_head(train: Features, validation: Features, classes: int, name: str =
         classes: how many there are.
         name: of the run.
         seed: of the first weights and the order of the batches.
+        epochs: passes over the training features, in which the rate falls to 0.
     """
     keras.utils.set_random_seed(seed)
     head = keras.Sequential([
         keras.Input(train.shape[1:]), keras.layers.UnitNormalization(),
         keras.layers.Dense(classes, activation="softmax")])
-    rate = keras.optimizers.schedules.CosineDecay(0.1, 30 * -(-len(train) // 16))
+    rate = keras.optimizers.schedules.CosineDecay(0.1, epochs * -(-len(train) // 16))
     head.compile(keras.optimizers.AdamW(rate, weight_decay=0.02),
                  loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    return head, fit(head, train, validation, 30, name, batch_size=16, seed=seed, resume=True)
+    return head, fit(head, train, validation, epochs, name, batch_size=16, seed=seed, resume=True)
 
 
 def warm_up_and_cosine(peak: float, steps: int) -> keras.optimizers.schedules.CosineDecay:

@@ -1,0 +1,78 @@
+"""scripts/benchmark.py on 40 drawings: every contestant runs, is measured and is compared."""
+
+import json
+import subprocess
+import sys
+
+import benchmark
+import benchmark_limits
+import keras
+import numpy as np
+import pytest
+from transfer import ROOT, models
+
+
+def command(*arguments) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, ROOT / "scripts" / "benchmark.py", *map(str, arguments)],
+                          capture_output=True, text=True)
+
+
+def test_every_contestant_is_measured_and_none_of_them_twice(tmp_path):
+    out = tmp_path / "benchmark.json"
+    first = command("--smoke", "--out", out)
+    assert first.returncode == 0, first.stderr
+    noted = json.loads(out.read_text())
+    assert list(noted["runs"]) == list(benchmark.NAMES)
+    assert sum(noted["photographs"].values()) == 40
+    for name, run in noted["runs"].items():
+        assert run["epochs"] == 2 and len(run["answers"]) == len(noted["labels"]), name
+        assert 0 < run["epoch_seconds"] < run["seconds"] and run["cpu_seconds"] > 1
+        assert 300 < run["peak_mb"] < 10_000  # TensorFlow and VGG16 alone are about a gigabyte
+    assert noted["runs"]["ours"]["epoch_seconds"] < noted["runs"]["in one model"]["epoch_seconds"] / 3
+    again = command("--smoke", "--out", out)
+    assert "..." not in again.stdout and json.loads(out.read_text()) == noted
+    assert again.stdout.count("ours less") == 4 and again.stdout.count("\n| ") == 7
+
+
+def test_photographs_that_cannot_be_split_are_an_error(tmp_path):
+    for label in ("a", "b"):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        for number in range(4):
+            (tmp_path / "set" / label / f"{number}.jpg").write_bytes(b"no picture")
+    failed = command("--dataset", tmp_path / "set", "--out", tmp_path / "x.json")
+    assert failed.returncode == 1 and failed.stderr.startswith("error: ") and "'a' has 0" in failed.stderr
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_the_table_compares_with_ours():
+    run = {"epochs": 10, "cpu_seconds": 1.0, "peak_mb": 1000}
+    noted = {"labels": [0, 1, 1, 0], "runs": {
+        "generator": run | {"answers": [0, 0, 0, 0], "seconds": 800.0, "epoch_seconds": 80.0},
+        "ours": run | {"answers": [0, 1, 1, 1], "seconds": 100.0, "epoch_seconds": 1.0}}}
+    rows = benchmark.table(noted).splitlines()
+    assert len(rows) == 4 and rows[2].endswith("| 50.0 % | 8.0 |") and rows[3].endswith("| 75.0 % | 1.0 |")
+    low, high = benchmark.difference(noted, "generator")
+    assert -1 <= low <= 0.25 <= high <= 1 and np.isfinite([low, high]).all()
+
+
+def test_it_asks_for_what_it_needs(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", "--dataset", "mini"])
+    with pytest.raises(SystemExit):
+        benchmark.arguments()
+
+
+def test_the_limits_are_measured_in_turn(tmp_path, monkeypatch, capsys):
+    """With a small network in place of VGG16."""
+    photograph = keras.Input((224, 224, 3))
+    x = keras.layers.Conv2D(4, 3, name="kept")(keras.layers.AveragePooling2D(32)(photograph))
+    small = keras.Model(photograph, keras.layers.Conv2D(8, 3, name="first")(x), name="small")
+    monkeypatch.setattr(models, "backbone", lambda name: models.Backbone(
+        small, lambda images: images / 255, "first", "kept"))
+    monkeypatch.setattr(sys, "argv", ["benchmark_limits.py", "--dataset", str(ROOT / "data" / "mini"),
+                                      "--images", "70", "--rounds", "2", "--out", str(tmp_path / "x.json")])
+    monkeypatch.setenv("TRANSFER_HOME", "")  # the script sets one of its own, and monkeypatch sets it back
+    benchmark_limits.main()
+    noted = json.loads((tmp_path / "x.json").read_text())
+    assert noted["images"] == 64 and len(noted["seconds"]) == 5
+    assert all(len(took) == 2 and min(took) > 0 for took in noted["seconds"].values())
+    assert "of the forward pass's images a second" in capsys.readouterr().out
