@@ -19,6 +19,7 @@ from sklearn.metrics import confusion_matrix
 
 matplotlib.use("Agg")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
+import benchmark  # noqa: E402
 from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.ticker import MaxNLocator, PercentFormatter  # noqa: E402
 from transfer import ROOT, datasets, evaluation, plots, write_whole  # noqa: E402
@@ -82,17 +83,12 @@ def results(noted: dict) -> str:
     return "\n".join(lines)
 
 
-def has_answers(noted: dict, method: str) -> bool:
-    """Not of what was measured before answers were kept."""
-    return method in noted and "answers" in noted[method]["runs"]["0"]["test"]
-
-
 def paired(noted: dict) -> str:
     """Two methods on the same test photographs; a photograph of several splits is drawn as one."""
     lines = [row(["first", "second", "splits", "only the first is right", "only the second", "difference",
                   "95 % interval of the difference"]), row(2 * ["---"] + 5 * ["---:"])]
     for pair in PAIRS:
-        if all(has_answers(noted, method) for method in pair):
+        if all(method in noted for method in pair):
             gain, which = evaluation.gains(noted, *pair)
             splits = noted[pair[0]]["runs"].keys() & noted[pair[1]]["runs"].keys()
             low, high = evaluation.interval_by_groups(gain, which)
@@ -123,7 +119,7 @@ def ingredients(noted: dict) -> str:
 
 def rendered(text: str) -> str:
     """A document with everything between its markers drawn anew."""
-    tables = {"results": results, "paired": paired, "ingredients": ingredients}
+    tables = {"results": results, "paired": paired, "ingredients": ingredients, "speed": benchmark.table}
 
     def draw(match):
         kind, name = match[1], match[2]
