@@ -71,27 +71,37 @@ def run(name: str, folder: Path, epochs: int) -> dict:
             "peak_mb": round(megabytes)}
 
 
+def opponent(name: str) -> str:
+    return "ours, fine-tuned" if "fine-tuned" in name else "ours"
+
+
 def table(noted: dict) -> str:
-    """As the README shows it: everything against ours, above over all epochs, below an epoch."""
+    """As the README shows it; in brackets, how many times what ours takes."""
     lines = ["| | epochs | seconds | processor seconds | an epoch, s | memory, MB | test accuracy | "
-             "times ours |", "| --- |" + " ---: |" * 7]
-    labels, runs = np.array(noted["labels"]), noted["runs"]
-    for name in (name for name in NAMES if name in runs):
-        one, own = runs[name], runs.get("ours, fine-tuned" if "fine-tuned" in name else "ours")
-        key = "epoch_seconds" if "fine-tuned" in name else "seconds"
-        right = int((np.array(one["answers"]) == labels).sum())
-        lines.append(f"| {NAMES[name][0]} | {one['epochs']} | {one['seconds']:.0f} | "
-                     f"{one['cpu_seconds']:.0f} | {one['epoch_seconds']:.1f} | {one['peak_mb']:,} | "
-                     f"{100 * right / len(labels):.1f} % | {one[key] / own[key]:.1f} |" if own else "")
-    return "\n".join(line for line in lines if line)
+             "ours less this, points |", "| --- |" + " ---: |" * 7]
+    runs = {name: noted["runs"][name] for name in NAMES if opponent(name) in noted["runs"]
+            and name in noted["runs"]}
+    for name, run in runs.items():
+        own = runs[opponent(name)]
+        took = [f"{run[key]:,.{digits}f} ({run[key] / own[key]:,.1f})" for key, digits in
+                (("seconds", 0), ("cpu_seconds", 0), ("epoch_seconds", 1))]
+        right = int((np.array(run["answers"]) == noted["labels"]).sum())
+        low, high = difference(noted, name)
+        lines.append(f"| {NAMES[name][0]} | {run['epochs']} | {' | '.join(took)} | {run['peak_mb']:,} | "
+                     f"{100 * right / len(noted['labels']):.1f} % | "
+                     + (f"{points(low)} to {points(high)} |" if name != opponent(name) else "|"))
+    return "\n".join(lines)
+
+
+def points(difference: float) -> str:
+    return f"{100 * difference:+.1f}".replace("-", "−")
 
 
 def difference(noted: dict, name: str) -> tuple[float, float]:
     """95 % interval of our test accuracy less this contestant's, on the same photographs."""
-    labels = np.array(noted["labels"])
-    own = "ours, fine-tuned" if "fine-tuned" in name else "ours"
-    ours, theirs = (np.array(noted["runs"][one]["answers"]) == labels for one in (own, name))
-    return evaluation.interval_by_groups(ours.astype(int) - theirs, np.arange(len(labels)))
+    ours, theirs = (np.array(noted["runs"][one]["answers"]) == noted["labels"]
+                    for one in (opponent(name), name))
+    return evaluation.interval_by_groups(ours.astype(int) - theirs, np.arange(len(ours)))
 
 
 def arguments() -> argparse.Namespace:
@@ -146,10 +156,6 @@ def compete(given: argparse.Namespace, photographs: datasets.Dataset) -> None:
                 given.out.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(given.out, json.dumps(noted) + "\n")
     print(table(noted))
-    for name in noted["runs"]:
-        if not name.startswith("ours"):
-            low, high = difference(noted, name)
-            print(f"ours less {name}: {100 * low:+.1f} to {100 * high:+.1f} points of test accuracy")
 
 
 if __name__ == "__main__":

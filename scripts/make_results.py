@@ -93,12 +93,9 @@ def paired(noted: dict) -> str:
             splits = noted[pair[0]]["runs"].keys() & noted[pair[1]]["runs"].keys()
             low, high = evaluation.interval_by_groups(gain, which)
             lines.append(row([*(NAMES[method] for method in pair), len(splits), (gain > 0).sum(),
-                              (gain < 0).sum(), points(gain.mean()), f"{points(low)} to {points(high)}"]))
+                              (gain < 0).sum(), benchmark.points(gain.mean()),
+                              f"{benchmark.points(low)} to {benchmark.points(high)}"]))
     return "\n".join(lines)
-
-
-def points(difference: float) -> str:
-    return f"{100 * difference:+.1f}".replace("-", "−")
 
 
 def ingredients(noted: dict) -> str:
