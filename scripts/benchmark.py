@@ -4,20 +4,20 @@
     python scripts/benchmark.py --smoke    # 40 drawings and 2 epochs, into build/benchmark.json
 
 Each contestant (benchmark_contestants.py says what they are) runs in a process of its own and begins
-with nothing stored. What is in the file already, of the same photographs and settings, is not run
-again, so an interrupted command goes on. Let the machine do nothing else meanwhile.
+with nothing computed; those that fine-tune take up the head of an earlier one. What is in the file
+already, of the same photographs and settings, is not run again, so an interrupted command goes on. Let
+the machine do nothing else meanwhile.
 """
 
 import argparse
 import hashlib
 import json
 import os
-import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -27,48 +27,39 @@ from transfer import home, quiet, write_whole  # noqa: E402
 
 with quiet():
     import tensorflow  # noqa: F401
+import measure  # noqa: E402
+from benchmark_contestants import CONTESTANTS, PARTS  # noqa: E402
 from transfer import audit, datasets, evaluation  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("train", "validation", "test")
-NAMES = {  # as in benchmark_contestants.py, with the epochs of each
-    "generator": ("ImageDataGenerator, VGG16 in the model, Flatten + Dense(1024)", 10),
-    "in one model": ("tf.data, augmentation and frozen VGG16 in one model", 10),
-    "predict once": ("`predict` once into arrays, then a head", 10),
-    "ours": ("ours: features kept on disk, then a head", 10),
-    "in one model, fine-tuned": ("block 5 in one model, blocks 1 to 4 run again in every epoch", 2),
-    "ours, fine-tuned": ("ours: block 5 on what is kept of blocks 1 to 4", 2),
-}
 
 
-def laid_out(photographs: datasets.Dataset, folder: Path) -> dict[str, datasets.Dataset]:
+def lay_out(parts: dict[str, datasets.Dataset], folder: Path) -> None:
     """The split as three folders of links to the files, as the loaders of Keras want them."""
-    parts = dict(zip(PARTS, audit.split(photographs, seed=0)))
     for name, part in parts.items():
-        for classes in photographs.class_folders:  # an empty one as well: loaders count folders
+        shutil.rmtree(folder / name, ignore_errors=True)
+        for classes in part.class_folders:  # an empty one as well: loaders count folders
             (folder / name / classes).mkdir(parents=True)
         for file, path in zip(part.files, part.paths):
             (folder / name / file).symlink_to(path)
-    return parts
 
 
 def run(name: str, folder: Path, epochs: int) -> dict:
     """One contestant in its own process, and what it took."""
-    with tempfile.TemporaryDirectory() as scratch:
-        result, log = Path(scratch, "result.json"), Path(scratch, "log.txt")
-        command = [sys.executable, HERE / "benchmark_contestants.py", name, folder, str(epochs), result]
-        start = time.perf_counter()
-        with open(log, "w") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=output,
-                                       env=os.environ | {"TRANSFER_HOME": scratch})
-            _, status, used = os.wait4(process.pid, 0)  # of this process alone
-        seconds = time.perf_counter() - start
-        if status:
-            raise RuntimeError(f"{name} failed:\n{log.read_text()[-2000:]}")
-        megabytes = used.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
-        return json.loads(result.read_text()) | {
-            "seconds": round(seconds, 1), "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
-            "peak_mb": round(megabytes)}
+    result, log = folder / "result.json", folder / "log.txt"
+    command = [sys.executable, HERE / "benchmark_contestants.py", name, folder, str(epochs), result]
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch, open(log, "w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output,
+                                   env=os.environ | {"TRANSFER_HOME": scratch})
+        _, status, used = os.wait4(process.pid, 0)  # of this process alone
+    seconds = time.perf_counter() - start
+    if status:
+        raise RuntimeError(f"{name} failed:\n{log.read_text()[-2000:]}")
+    megabytes = used.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    return json.loads(result.read_text()) | {
+        "seconds": round(seconds, 1), "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
+        "peak_mb": round(megabytes)}
 
 
 def opponent(name: str) -> str:
@@ -77,9 +68,9 @@ def opponent(name: str) -> str:
 
 def table(noted: dict) -> str:
     """As the README shows it; in brackets, how many times what ours takes."""
-    lines = ["| | epochs | seconds | processor seconds | an epoch, s | memory, MB | test accuracy | "
-             "ours less this, points |", "| --- |" + " ---: |" * 7]
-    runs = {name: noted["runs"][name] for name in NAMES if opponent(name) in noted["runs"]
+    lines = ["| | seconds | processor seconds | an epoch, s | memory, MB | test accuracy | "
+             "ours less this, points |", "| --- |" + " ---: |" * 6]
+    runs = {name: noted["runs"][name] for name in CONTESTANTS if opponent(name) in noted["runs"]
             and name in noted["runs"]}
     for name, run in runs.items():
         own = runs[opponent(name)]
@@ -87,8 +78,8 @@ def table(noted: dict) -> str:
                 (("seconds", 0), ("cpu_seconds", 0), ("epoch_seconds", 1))]
         right = int((np.array(run["answers"]) == noted["labels"]).sum())
         low, high = difference(noted, name)
-        lines.append(f"| {NAMES[name][0]} | {run['epochs']} | {' | '.join(took)} | {run['peak_mb']:,} | "
-                     f"{100 * right / len(noted['labels']):.1f} % | "
+        lines.append(f"| {CONTESTANTS[name][0]} | {' | '.join(took)} | "
+                     f"{run['peak_mb']:,} | {100 * right / len(noted['labels']):.1f} % | "
                      + (f"{points(low)} to {points(high)} |" if name != opponent(name) else "|"))
     return "\n".join(lines)
 
@@ -108,8 +99,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", help="a folder of class folders, of JPEG or PNG files")
     parser.add_argument("--per-class", type=int, default=100, help="photographs (default: 100)")
-    parser.add_argument("--contestants", nargs="+", choices=NAMES, default=list(NAMES), metavar="NAME",
-                        help=", ".join(NAMES))
+    parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS),
+                        metavar="NAME", help=", ".join(CONTESTANTS))
     parser.add_argument("--out", type=Path, help="where to note the results, ending in .json")
     parser.add_argument("--smoke", action="store_true", help="40 drawings, 2 epochs, build/benchmark.json")
     given = parser.parse_args()
@@ -124,8 +115,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     given = arguments()
     try:
-        photographs = datasets.load(str(Path(given.dataset).resolve()) if Path(given.dataset).is_dir()
-                                    else given.dataset).few(given.per_class)
+        photographs = datasets.load_from_here(given.dataset).few(given.per_class)
         compete(given, photographs)
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"error: {error}")
@@ -135,26 +125,22 @@ def main() -> None:
 
 def compete(given: argparse.Namespace, photographs: datasets.Dataset) -> None:
     """Every contestant that is not in the file yet, in turn; the file is written after each."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        parts = laid_out(photographs, folder)
-        described = {
-            "dataset": photographs.name, "photographs": {name: len(part) for name, part in parts.items()},
-            "files_sha256": hashlib.sha256("\n".join(photographs.files).encode()).hexdigest(),
-            "labels": parts["test"].labels.tolist(),
-            "versions": {"python": platform.python_version(), "tensorflow": version("tensorflow"),
-                         "keras": version("keras"),
-                         "machine": f"{os.cpu_count()} cores, {platform.machine()}"}}
-        noted = json.loads(given.out.read_text()) if given.out.exists() else {}
-        if {key: value for key, value in noted.items() if key != "runs"} != described:
-            noted = described | {"runs": {}}
-        for name in given.contestants:
-            epochs = 2 if given.smoke else NAMES[name][1]
-            if noted["runs"].get(name, {}).get("epochs") != epochs:
-                print(f"{name}: {epochs} epochs ...", flush=True)
-                noted["runs"][name] = {"epochs": epochs, **run(name, folder, epochs)}
-                given.out.parent.mkdir(parents=True, exist_ok=True)
-                write_whole(given.out, json.dumps(noted) + "\n")
+    parts = dict(zip(PARTS, audit.split(photographs, seed=0)))
+    described = {
+        "dataset": measure.described(photographs), "versions": measure.versions(),
+        "photographs": {name: len(part) for name, part in parts.items()},
+        "labels": parts["test"].labels.tolist(), "epochs": 2 if given.smoke else 10}
+    noted = json.loads(given.out.read_text()) if given.out.exists() else {}
+    if {key: value for key, value in noted.items() if key != "runs"} != described:
+        noted = described | {"runs": {}}
+    folder = home("benchmark", hashlib.sha256(json.dumps(described).encode()).hexdigest()[:12])
+    lay_out(parts, folder)
+    for name in given.contestants:
+        if name not in noted["runs"]:
+            print(f"{name} ...", flush=True)
+            noted["runs"][name] = run(name, folder, min(noted["epochs"], CONTESTANTS[name][1]))
+            given.out.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(given.out, measure.text(noted, 3) + "\n")
     print(table(noted))
 
 

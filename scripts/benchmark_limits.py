@@ -1,6 +1,6 @@
 """How near to the machine's limit: what extraction and an epoch of fine-tuning add to the arithmetic.
 
-    python scripts/benchmark_limits.py --dataset ../shared/animals10/raw-img --out build/limits.json
+    python scripts/benchmark_limits.py --dataset ../shared/animals10/raw-img --out data/results/limits.json
 
 Four rates, in turn, several rounds in one process: a large matrix product (what the machine can do at
 best), VGG16's forward pass on images in memory, `features.extract` from files to stored rows, and a
@@ -22,8 +22,9 @@ from transfer import quiet, write_whole  # noqa: E402
 with quiet():
     import tensorflow as tf
 import keras  # noqa: E402
+import measure  # noqa: E402
 import numpy as np  # noqa: E402
-from transfer import datasets, features, models, training  # noqa: E402
+from transfer import datasets, features, models, pipeline  # noqa: E402
 
 FLOP_AN_IMAGE = 2 * 15.35e9  # VGG16 without top at 224 x 224: a multiplication and an addition each
 BATCH = 32
@@ -67,7 +68,7 @@ def tail_of(backbone: models.Backbone, classes: int) -> keras.Model:
                              keras.layers.Dense(classes, activation="softmax")])
     tail = models.tail(backbone.network, head, backbone.first)
     tail.compile(keras.optimizers.AdamW(1e-6), loss="sparse_categorical_crossentropy",
-                 metrics=["accuracy"], jit_compile=training.compiled("vgg16"))
+                 metrics=["accuracy"])
     return tail
 
 
@@ -75,48 +76,65 @@ def epoch(backbone: models.Backbone, photographs: datasets.Dataset, in_memory: b
     """Seconds per image of an epoch of block 5 and head, on the stored rows or on a copy in memory."""
     stored = features.extract(photographs, backbone.network, backbone.preprocess,
                               [backbone.kept])[backbone.kept]
-    data = features.Batches(stored, BATCH, shuffle_seed=0)
+    data = features.Batches(stored, BATCH, shuffle_seed=0).data()
     if in_memory:
-        data = tf.data.Dataset.from_tensor_slices((stored[:], stored.labels)).batch(BATCH).cache()
+        data = pipeline.without_autotuning(
+            tf.data.Dataset.from_tensor_slices((stored[:], stored.labels)).batch(BATCH).cache())
     tail = tail_of(backbone, len(photographs.class_folders))
     tail.fit(data, shuffle=False, verbose=0)  # compiles
     return lambda: seconds(lambda: tail.fit(data, shuffle=False, verbose=0)) / len(photographs)
 
 
+def measured(photographs: datasets.Dataset, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each kind of work, one after the other in every round."""
+    backbone = models.backbone("vgg16")
+    images = np.random.default_rng(0).uniform(0, 255, (len(photographs), 224, 224, 3)).astype("float32")
+    extract = extraction(backbone, photographs)
+    extract()
+    works = {"operation": matrix_product(), "forward": forward(backbone, images), "extraction": extract,
+             "epoch in memory": epoch(backbone, photographs, True),
+             "epoch": epoch(backbone, photographs, False)}
+    took = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            took[name].append(work())
+    return took
+
+
+def table(noted: dict) -> str:
+    """As the README shows it; of each kind of work the fastest round, since what disturbs only adds."""
+    best = {name: min(found) for name, found in noted["seconds"].items()}
+    rate = FLOP_AN_IMAGE * best["operation"] / best["forward"]
+    extracted, read = best["forward"] / best["extraction"], best["epoch in memory"] / best["epoch"]
+    compared = {
+        "forward": ("VGG16's forward pass, images in memory", f"{100 * rate:.0f} % of that rate"),
+        "extraction": ("`features.extract`, from files to stored rows",
+                       f"{100 * extracted:.1f} % of the forward pass's images a second"),
+        "epoch in memory": ("an epoch of block 5 and head, rows in memory", ""),
+        "epoch": ("the same on stored rows, shuffled",
+                  f"{100 * read:.1f} % of its images a second")}
+    return "\n".join([
+        "| | milliseconds an image | |", "| --- | ---: | --- |",
+        f"| a product of two 4,096 × 4,096 matrices | | {1e-9 / best['operation']:.0f} GFLOP/s |",
+        *(f"| {what} | {1000 * best[name]:.1f} | {rates} |" for name, (what, rates) in compared.items())])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", default="mini", help="a folder of class folders")
-    parser.add_argument("--images", type=int, default=160, help="how many, in whole batches of 32")
+    parser.add_argument("--images", type=int, default=480, help="how many, in whole batches of 32")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="where to note the seconds, ending in .json")
     given = parser.parse_args()
-    photographs = datasets.load(str(Path(given.dataset).resolve()) if Path(given.dataset).is_dir()
-                                else given.dataset)
+    photographs = datasets.load_from_here(given.dataset)
     chosen = np.random.default_rng(0).permutation(len(photographs))[:given.images // BATCH * BATCH]
-    photographs, backbone = photographs.select(np.sort(chosen)), models.backbone("vgg16")
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["TRANSFER_HOME"] = scratch
-        images = np.random.default_rng(0).uniform(0, 255, (len(photographs), 224, 224, 3)).astype("float32")
-        extract = extraction(backbone, photographs)
-        extract()
-        works = {"operation": matrix_product(), "forward": forward(backbone, images), "extraction": extract,
-                 "epoch in memory": epoch(backbone, photographs, True),
-                 "epoch": epoch(backbone, photographs, False)}
-        took = {name: [] for name in works}
-        for _ in range(given.rounds):
-            for name, work in works.items():
-                took[name].append(work())
-    best = {name: min(found) for name, found in took.items()}
-    print(f"matrix product        {1e-9 / best['operation']:6.0f} GFLOP/s")
-    print(f"forward pass          {1000 * best['forward']:6.1f} ms an image, "
-          f"{FLOP_AN_IMAGE * best['operation'] / best['forward']:.0%} of the matrix product's rate")
-    print(f"extraction            {1000 * best['extraction']:6.1f} ms an image, "
-          f"{best['forward'] / best['extraction']:.1%} of the forward pass's images a second")
-    print(f"epoch, rows in memory {1000 * best['epoch in memory']:6.1f} ms an image")
-    print(f"epoch, stored rows    {1000 * best['epoch']:6.1f} ms an image, "
-          f"{best['epoch'] / best['epoch in memory']:.2f} times that")
+        took = measured(photographs.select(np.sort(chosen)), given.rounds)
+    noted = {"images": len(chosen), "versions": measure.versions(), "seconds": took}
     if given.out:
-        write_whole(given.out, json.dumps({"images": len(photographs), "seconds": took}) + "\n")
+        write_whole(given.out, json.dumps(noted, indent=1) + "\n")
+    print(table(noted))
 
 
 if __name__ == "__main__":

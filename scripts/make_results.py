@@ -20,6 +20,7 @@ from sklearn.metrics import confusion_matrix
 matplotlib.use("Agg")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
 import benchmark  # noqa: E402
+import benchmark_limits  # noqa: E402
 from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.ticker import MaxNLocator, PercentFormatter  # noqa: E402
 from transfer import ROOT, datasets, evaluation, plots, write_whole  # noqa: E402
@@ -116,7 +117,8 @@ def ingredients(noted: dict) -> str:
 
 def rendered(text: str) -> str:
     """A document with everything between its markers drawn anew."""
-    tables = {"results": results, "paired": paired, "ingredients": ingredients, "speed": benchmark.table}
+    tables = {"results": results, "paired": paired, "ingredients": ingredients, "speed": benchmark.table,
+              "limits": benchmark_limits.table}
 
     def draw(match):
         kind, name = match[1], match[2]
@@ -161,7 +163,7 @@ def per_class(noted: dict, figure) -> None:
 def confusion(noted: dict, figure) -> None:
     """All runs of the best method together, in shares of each row."""
     runs = evaluation.answered(noted, BEST).values()
-    names = [datasets.CLASS_NAMES[folder]["en"] for folder in noted["dataset"]["classes"]]
+    names = datasets.names(noted["dataset"]["classes"])
     matrix = sum(confusion_matrix(run.labels, run.answers, labels=range(len(names))) for run in runs)
     plots.draw_confusion(figure.subplots(), matrix, names)
 

@@ -79,7 +79,7 @@ def fine_tune(measurement, parts, settings: dict, seed: int) -> dict:
     network = models.backbone(seen["backbone"], (seen["size"], seen["size"])).network
     tail = models.tail(network, start, settings["from"], settings["dropout"])
     tail.compile(optimizer(settings, len(train)), loss=loss(settings, measurement.classes),
-                 metrics=["accuracy"], jit_compile=training.compiled(seen["backbone"]))
+                 metrics=["accuracy"])
     check = measurement.features(validation, settings["layer"], **seen)
     if settings["views"] == "new in every epoch":
         history = fit_recomputed(network, tail, start, train, check, settings, seed)
@@ -150,7 +150,7 @@ def fit_recomputed(network, tail, start, train, check, settings: dict, seed: int
             tf.map_fn(lambda one: pipeline.augment(one[0], tf.stack([one[1], epoch])),
                       (pair[0], numbers), fn_output_signature=tf.float32), pair[1]))
         fitted = whole.fit(data.prefetch(2), epochs=epoch + 1, initial_epoch=epoch, verbose=0).history
-        val_loss, val_accuracy = tail.evaluate(features.Batches(check, 256), verbose=0)
+        val_loss, val_accuracy = tail.evaluate(features.Batches(check, 256).data(), verbose=0)
         if best is None or val_loss < min(history["val_loss"]):
             best = tail.get_weights()
         for key, value in (("loss", fitted["loss"][0]), ("accuracy", fitted["accuracy"][0]),
@@ -169,7 +169,7 @@ def epoch(measurement, parts, settings: dict, seed: int) -> dict:
     for layer in network.layers:
         layer.trainable = layer in tail.layers
     whole = models.whole(network, start, measure_heads.preprocess)
-    stored = features.Batches(measurement.features(train, "block4_pool"), settings["batch_size"])
+    stored = features.Batches(measurement.features(train, "block4_pool"), settings["batch_size"]).data()
     batches = pipeline.batches(train, batch_size=settings["batch_size"])
     seconds = {"recomputed": [], "stored": []}
     for model in (whole, tail):

@@ -158,13 +158,13 @@ def recipes(measurement, parts, settings: dict, seed: int) -> dict:
 def blocks(measurement, parts, settings: dict, seed: int) -> dict:
     """The same head on the average of each block's output: how far from the pixels is best?"""
     network = measurement.backbone("vgg16", 224).network
-    parts, found = fixed(measurement, settings), {}
-    for number in range(1, 6):
-        end = network.get_layer(f"block{number}_pool").output
-        cut = keras.Model(network.input, end, name=f"vgg16_to_block{number}")
-        stored = [features.extract(part, cut, preprocess)["pooled"] for part in parts]
-        found[f"block {number}"] = head_on(measurement, stored, settings, seed)
-    return {"validation": found}
+    averages = {f"block {number}": keras.layers.GlobalAveragePooling2D(name=f"block {number}")(
+        network.get_layer(f"block{number}_pool").output) for number in range(1, 6)}
+    network = keras.Model(network.input, averages, name="vgg16")
+    stored = [features.extract(part, network, preprocess, list(averages))
+              for part in fixed(measurement, settings)]
+    return {"validation": {block: head_on(measurement, [rows[block] for rows in stored], settings, seed)
+                           for block in averages}}
 
 
 def fixed(measurement, settings: dict) -> list:

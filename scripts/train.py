@@ -54,8 +54,7 @@ def arguments() -> argparse.Namespace:
 
 def split(given) -> list[datasets.Dataset]:
     """Train, validation and test, after a look at every photograph."""
-    photographs = datasets.load(str(Path(given.dataset).resolve()) if Path(given.dataset).is_dir()
-                                else given.dataset)
+    photographs = datasets.load_from_here(given.dataset)
     if given.classes:
         photographs = photographs.only(given.classes)
     for sentence in audit.advice(photographs, audit.examine(photographs)):

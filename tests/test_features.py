@@ -226,14 +226,15 @@ def test_the_recipe_is_readable(photographs):
 def test_batches_cover_every_row_once_in_a_new_order_each_epoch(photographs):
     found = extract(photographs)["pooled"]
     batches = features.Batches(found, batch_size=10, shuffle_seed=0)
-    epochs = []
-    for _ in range(2):
-        rows, labels = map(np.concatenate, zip(*[batches[i] for i in range(len(batches))], strict=True))
+    epochs, data = [], batches.data()
+    assert not data.options().autotune.enabled and len(data) == len(batches) == 4
+    for epoch in range(2):
+        batches.start_epoch(epoch)
+        rows, labels = map(np.concatenate, zip(*data.as_numpy_iterator(), strict=True))
         epochs.append(rows)
         both = {(row.tobytes(), label) for row, label in zip(rows, labels, strict=True)}
         assert both == {(row.tobytes(), label) for row, label in
                         zip(found[:], found.labels, strict=True)}
-        batches.on_epoch_end()
     assert not np.array_equal(*epochs)
 
 
@@ -242,6 +243,15 @@ def test_time_is_not_spent_on_what_is_known(photographs):
     start = time.perf_counter()
     extract(photographs)
     assert time.perf_counter() - start < 1
+
+
+def output_of(program: str, home: Path, *arguments) -> str:
+    """What a program says that runs beside nothing else, with a TRANSFER_HOME of its own."""
+    run = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True,
+        env=os.environ | {"TRANSFER_HOME": str(home), "PYTHONPATH": f"{ROOT / 'notebooks'}:{ROOT / 'tests'}"})
+    assert run.returncode == 0, run.stderr
+    return run.stdout
 
 
 SHARED = """
@@ -263,11 +273,7 @@ np.savez(sys.argv[2], **{layer: rows[:] for layer, rows in found.items()})
 
 def test_two_devices_share_the_work_and_find_the_same(photographs, tmp_path):
     """36 images in batches of 10, the last one uneven; two logical processors stand for two GPUs."""
-    environment = os.environ | {"TRANSFER_HOME": str(tmp_path / "other"), "PYTHONPATH":
-                                f"{ROOT / 'notebooks'}:{ROOT / 'tests'}"}
-    program = [sys.executable, "-c", SHARED, str(photographs.root), str(tmp_path / "found.npz")]
-    run = subprocess.run(program, capture_output=True, text=True, env=environment)
-    assert run.returncode == 0, run.stderr
+    output_of(SHARED, tmp_path / "other", photographs.root, tmp_path / "found.npz")
     alone = extract(photographs, layers=["pooled", "pool"])
     with np.load(tmp_path / "found.npz") as shared:
         for layer, rows in alone.items():
@@ -310,12 +316,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
                 path = place / name / f"class{image % 2}" / f"{image}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 picture(image + len(name), (24, 24)).save(path)
-        run = subprocess.run([sys.executable, "-c", MEASURED, str(place)], capture_output=True, text=True,
-                             env=os.environ | {"TRANSFER_HOME": str(place / "home"), "PYTHONPATH":
-                                               f"{ROOT / 'notebooks'}:{ROOT / 'tests'}"})
-        assert run.returncode == 0, run.stderr
-        peaks.append(float(run.stdout.split("PEAK")[1]))
-    print(peaks)
+        peaks.append(float(output_of(MEASURED, place / "home", place).split("PEAK")[1]))
     assert peaks[1] < 1.1 * peaks[0]
 
 

@@ -69,18 +69,17 @@ def views(home):
 
 
 def epoch(batches) -> np.ndarray:
-    return np.concatenate([batches[number][0] for number in range(len(batches))])
+    return np.concatenate([rows for rows, _ in batches.data().as_numpy_iterator()])
 
 
 def test_each_epoch_draws_one_view_of_each_photograph(views):
     batches = features.Batches(views, batch_size=16, shuffle_seed=0)
     drawn = []
-    for _ in range(5):
-        rows = epoch(batches)
-        assert sorted(rows[:, 0]) == list(range(40))
-        assert np.array_equal(np.concatenate([batches[n][1] for n in range(3)]), rows[:, 0])
+    for number in range(5):
+        batches.start_epoch(number)
+        rows, labels = map(np.concatenate, zip(*batches.data().as_numpy_iterator(), strict=True))
+        assert sorted(rows[:, 0]) == list(range(40)) and np.array_equal(labels, rows[:, 0])
         drawn.append(rows[np.argsort(rows[:, 0]), 1])
-        batches.on_epoch_end()
     drawn = np.array(drawn)
     assert set(drawn.ravel()) == {0, 1, 2}
     assert (drawn != drawn[0]).any(axis=0).mean() > 0.8, "most photographs change their view"
@@ -88,8 +87,8 @@ def test_each_epoch_draws_one_view_of_each_photograph(views):
 
 def test_an_epochs_order_follows_from_its_number(views):
     first, second = (features.Batches(views, shuffle_seed=3) for _ in range(2))
-    for _ in range(4):
-        first.on_epoch_end()
+    for number in range(5):
+        first.start_epoch(number)
     second.start_epoch(4)
     assert np.array_equal(epoch(first), epoch(second))
     second.start_epoch(3)

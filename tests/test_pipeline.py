@@ -60,6 +60,12 @@ def test_labels_ride_with_their_images_when_shuffled(folder):
     assert sorted(seen) == sorted(photographs.labels) and seen != list(photographs.labels)
 
 
+@pytest.mark.parametrize("prefetch", [True, False])
+def test_nothing_tunes_itself_so_that_a_pass_ends_when_it_has_ended(folder, prefetch):
+    data = pipeline.batches(datasets.from_folder(folder, "x"), (32, 32), prefetch=prefetch)
+    assert data.cache().shuffle(3).options().autotune.enabled is False  # whatever is built on it
+
+
 def test_reading_ahead_changes_no_number(folder):
     photographs = datasets.from_folder(folder, "x")
     for ahead, waiting in zip(pipeline.batches(photographs, (32, 32)),

@@ -2,6 +2,7 @@
 
 import re
 
+import benchmark
 import make_results
 import measure
 import nbformat
@@ -152,3 +153,21 @@ def test_cats_and_dogs_are_told_apart_as_well_as_they_should_be():
                      ("mobilenet_v2, fine-tuned", "mobilenet_v2"))
     for seed in tuned:  # as README and lesson 7 say
         assert evaluation.mcnemar(tuned[seed].right, frozen[seed].right)[2] > 0.05
+
+
+def test_what_is_computed_once_costs_a_seventh_over_ten_epochs():
+    """Processor seconds, which are free of tf.data's waiting; and no accuracy is paid for it."""
+    noted = evaluation.measured("benchmark")
+    assert sum(noted["photographs"].values()) == 1000 and noted["epochs"] == 10
+    ours = noted["runs"]["ours"]
+    for name in ("generator", "in one model"):
+        assert noted["runs"][name]["cpu_seconds"] > 7 * ours["cpu_seconds"]
+        assert benchmark.difference(noted, name)[1] >= 0
+    ours, theirs = (noted["runs"][name] for name in ("ours, fine-tuned", "in one model, fine-tuned"))
+    assert theirs["epoch_seconds"] > 3 * ours["epoch_seconds"]
+
+
+def test_extraction_keeps_the_processor_at_the_network():
+    fastest = {name: min(took) for name, took in evaluation.measured("limits")["seconds"].items()}
+    assert fastest["forward"] > 0.97 * fastest["extraction"]
+    assert fastest["epoch in memory"] > 0.9 * fastest["epoch"]

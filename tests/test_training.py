@@ -29,7 +29,7 @@ def test_the_best_epoch_is_kept(data):
     assert len(history["val_accuracy"]) == 12
     best = int(np.argmin(history["val_loss"]))
     assert best < 11, "choose a rate at which the last epoch is not the best"
-    assert model.evaluate(features.Batches(data[1]), verbose=0)[0] == pytest.approx(
+    assert model.evaluate(features.Batches(data[1]).data(), verbose=0)[0] == pytest.approx(
         history["val_loss"][best], rel=1e-4)
 
 

@@ -80,7 +80,7 @@ class Dataset:
     @property
     def class_names(self) -> list[str]:
         """The classes in the reader's language, in the order of the labels."""
-        return [CLASS_NAMES.get(folder, {}).get(language(), folder) for folder in self.class_folders]
+        return names(self.class_folders)
 
     def select(self, which) -> "Dataset":
         """The part with these indices (or this boolean mask), in this order."""
@@ -110,6 +110,11 @@ class Dataset:
         return replace(kept, labels=np.array(labels), class_folders=folders)
 
 
+def names(class_folders) -> list[str]:
+    """Classes in the reader's language; one that is not listed keeps its folder's name."""
+    return [CLASS_NAMES.get(folder, {}).get(language(), folder) for folder in class_folders]
+
+
 def load(choice: str = "") -> Dataset:
     """The chosen data set, downloaded first where that is needed.
 
@@ -125,6 +130,11 @@ def load(choice: str = "") -> Dataset:
             "cats_vs_dogs": _cats_vs_dogs}
     root = find[choice]() if choice in find else (ROOT / Path(choice).expanduser()).resolve()
     return from_folder(root, choice if choice in find else root.name)
+
+
+def load_from_here(choice: str) -> Dataset:
+    """As `load`, for a command line: a relative folder is meant from where the command is given."""
+    return load(str(Path(choice).resolve()) if Path(choice).is_dir() else choice)
 
 
 def from_folder(root: Path, name: str) -> Dataset:

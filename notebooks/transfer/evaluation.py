@@ -43,7 +43,7 @@ class Score:
 
 def predict(model: keras.Model, features: Features) -> np.ndarray:
     """(n, classes) outputs of a head for stored features."""
-    return model.predict(Batches(features, 256), verbose=0)
+    return model.predict(Batches(features, 256).data(), verbose=0)
 
 
 def score(model: keras.Model, features: Features) -> Score:

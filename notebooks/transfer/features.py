@@ -93,8 +93,8 @@ class Features:
         return self._memory[self.rows[which]].astype("float32")
 
 
-class Batches(keras.utils.PyDataset):
-    """Features and labels in batches for `fit`, read from disk one batch at a time.
+class Batches:
+    """Features and labels in batches, read from disk one batch at a time; `data` is for `fit`.
 
     The order of an epoch follows from seed and epoch alone, so a training that was interrupted and
     goes on with epoch 3 sees what it would have seen.
@@ -108,7 +108,6 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(self, features: Features | list[Features], batch_size: int = 32,
                  shuffle_seed: int | None = None):
-        super().__init__()
         self.views = features if isinstance(features, list) else [features]
         self.batch_size, self.seed = batch_size, shuffle_seed
         self.start_epoch(0)
@@ -122,9 +121,6 @@ class Batches(keras.utils.PyDataset):
             random.shuffle(self.order)
             self.view = random.integers(len(self.views), size=len(self.order))
 
-    def on_epoch_end(self) -> None:
-        self.start_epoch(self.epoch + 1)
-
     def __len__(self) -> int:
         return -(-len(self.order) // self.batch_size)
 
@@ -135,6 +131,15 @@ class Batches(keras.utils.PyDataset):
             drawn = self.view[which] == number
             rows[drawn] = view[which[drawn]]
         return rows, self.views[0].labels[which]
+
+    def data(self) -> tf.data.Dataset:
+        """What Keras takes: float32 (batch, …) and int64 (batch,), of the epoch that was started last."""
+        rows = tf.TensorSpec((None, *self.views[0].shape[1:]), "float32")
+        data = tf.data.Dataset.from_generator(
+            lambda: (self[number] for number in range(len(self))),
+            output_signature=(rows, tf.TensorSpec((None,), "int64")))
+        data = data.apply(tf.data.experimental.assert_cardinality(len(self)))
+        return pipeline.without_autotuning(data.prefetch(2))
 
 
 def extract(photographs: Dataset, backbone: keras.Model, preprocess, layers=("pooled",),
@@ -200,7 +205,7 @@ def _images(todo: dict[str, str], size, augment, view) -> tf.data.Dataset:
         image = pipeline.read(path, size)
         return augment(image, seed) if augment else image
 
-    return data.map(one, num_parallel_calls=tf.data.AUTOTUNE)
+    return pipeline.without_autotuning(data.map(one, num_parallel_calls=os.cpu_count()))
 
 
 def _run(network: keras.Model, preprocess, images: tf.data.Dataset, batch_size: int, keys: list[str],
@@ -213,7 +218,7 @@ def _run(network: keras.Model, preprocess, images: tf.data.Dataset, batch_size: 
     def run(batch):
         return network(preprocess(batch), training=False)
 
-    data = images.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    data = images.batch(batch_size).prefetch(2)
     with tqdm(total=len(keys), desc=f"{network.name} {', '.join(network.output)}", unit=" images",
               file=sys.stdout) as bar:
         for batch in strategy.experimental_distribute_dataset(data):

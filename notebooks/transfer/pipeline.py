@@ -4,6 +4,8 @@ Images leave here as the file holds them: RGB, 0 to 255. What a network wants th
 (its pre-processing) is part of the model, not of the pipeline.
 """
 
+import os
+
 import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps
@@ -79,14 +81,26 @@ def batches(photographs: Dataset, size: tuple[int, int] = IMAGE_SIZE, batch_size
     data = tf.data.Dataset.from_tensor_slices((photographs.paths, photographs.labels))
     if shuffle_seed is not None:
         data = data.shuffle(len(photographs), seed=shuffle_seed)
-    parallel = tf.data.AUTOTUNE if prefetch else None
+    parallel = os.cpu_count() if prefetch else None
     data = data.map(lambda path, label: (read(path, size), label), num_parallel_calls=parallel)
-    data = data.batch(batch_size)
+    data = without_autotuning(data.batch(batch_size))
     if prefetch:
-        return data.prefetch(tf.data.AUTOTUNE)
+        return data.prefetch(2)
     options = tf.data.Options()
-    options.autotune.enabled = False  # tf.data would read ahead by itself
-    options.experimental_optimization.inject_prefetch = False
+    options.experimental_optimization.inject_prefetch = False  # tf.data would read ahead by itself
+    return data.with_options(options)
+
+
+def without_autotuning(data: tf.data.Dataset) -> tf.data.Dataset:
+    """The same, with nothing to wait for when a pass over it has ended.
+
+    tf.data's autotuning has a thread that sleeps, twice as long each time, up to a minute. At the end
+    of a pass it is woken and looks whether it may stop, now and then too early to see that it may. Then
+    it sleeps on and everything waits: in TensorFlow 2.19 and 2.21 about every third pass took up to
+    twice its time. So how much is read in parallel and ahead is said in numbers here.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
     return data.with_options(options)
 
 

@@ -149,7 +149,7 @@ def bars(values: dict, label: str = "accuracy", chance: float | None = None) -> 
             if np.size(value) > 1:
                 axis.plot(value, [row] * len(value), "o", color=ORANGE, markersize=5,
                           markeredgecolor="white")
-            text = f"{mean:.1%}" if label == "accuracy" else f"{mean:.3g}"
+            text = f"{mean:.1%}" if label == "accuracy" else f"{mean:,.0f}" if mean >= 100 else f"{mean:.3g}"
             axis.text(0.01 * max(means), row, " " + text, color="white", va="center")
         axis.set_yticks(range(len(values)), [word(name) for name in values])
         axis.invert_yaxis()
@@ -359,7 +359,7 @@ def heat(images, maps: np.ndarray, titles: list[str]) -> None:
 
 
 def feature_maps(image: np.ndarray, maps: dict[str, np.ndarray], shown: int = 5) -> None:
-    """What some channels of some layers answer to one image; the strongest channels are shown.
+    """What some channels of some layers answer to one image; the most varied channels are shown.
 
     Args:
         image: (height, width, 3) in 0–255.

@@ -108,8 +108,8 @@ def fit(model: keras.Model, train: Features | list[Features], validation: Featur
     with lock:
         keep = _on_disk(run) if resume else [
             keras.callbacks.EarlyStopping("val_loss", patience=epochs, restore_best_weights=True)]
-        fitted = model.fit(batches, validation_data=Batches(validation, 256), epochs=epochs, verbose=0,
-                           shuffle=False,  # Keras would shuffle the batches, which are shuffled already
+        fitted = model.fit(batches.data(), validation_data=Batches(validation, 256).data(),
+                           epochs=epochs, shuffle=False, verbose=0,  # they are shuffled already
                            callbacks=[_Progress(name, batches), *callbacks, *keep])
         found = fitted.history
         if resume:
@@ -148,15 +148,6 @@ def warm_up_and_cosine(peak: float, steps: int) -> keras.optimizers.schedules.Co
         0.0, steps - steps // 10, warmup_target=peak, warmup_steps=steps // 10)
 
 
-def compiled(backbone: str) -> bool | str:
-    """What `compile(jit_compile=…)` should be told of a backbone's end.
-
-    On two cores XLA halved the time of a step of VGG16's, and took MobileNetV2's ten times longer:
-    its convolutions go channel by channel. "auto" leaves the choice to Keras.
-    """
-    return True if backbone == "vgg16" else "auto"
-
-
 def fine_tuned(head: keras.Model, train: list[Features], validation: Features, backbone: str = "vgg16",
                epochs: int = 5, name: str = "04-fine-tuned", seed: int = 0,
                batch_size: int = 32, rate: float = 5e-5) -> tuple[keras.Model, keras.Model, dict]:
@@ -181,7 +172,7 @@ def fine_tuned(head: keras.Model, train: list[Features], validation: Features, b
     tail = models.tail(chosen.network, own_head, chosen.first)
     schedule = warm_up_and_cosine(rate, epochs * -(-len(train[0]) // batch_size))
     tail.compile(keras.optimizers.AdamW(schedule), loss="sparse_categorical_crossentropy",
-                 metrics=["accuracy"], jit_compile=compiled(backbone))
+                 metrics=["accuracy"])
     history = fit(tail, train, validation, epochs, name, batch_size, seed, resume=True)
     return chosen.network, tail, history
 
