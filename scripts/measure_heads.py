@@ -158,13 +158,14 @@ def recipes(measurement, parts, settings: dict, seed: int) -> dict:
 def blocks(measurement, parts, settings: dict, seed: int) -> dict:
     """The same head on the average of each block's output: how far from the pixels is best?"""
     network = measurement.backbone("vgg16", 224).network
-    averages = {f"block {number}": keras.layers.GlobalAveragePooling2D(name=f"block {number}")(
-        network.get_layer(f"block{number}_pool").output) for number in range(1, 6)}
+    names = {f"block {number}": f"block{number}" for number in range(1, 6)}
+    averages = [keras.layers.GlobalAveragePooling2D(name=name)(network.get_layer(f"{name}_pool").output)
+                for name in names.values()]
     network = keras.Model(network.input, averages, name="vgg16")
-    stored = [features.extract(part, network, preprocess, list(averages))
+    stored = [features.extract(part, network, preprocess, list(names.values()))
               for part in fixed(measurement, settings)]
-    return {"validation": {block: head_on(measurement, [rows[block] for rows in stored], settings, seed)
-                           for block in averages}}
+    return {"validation": {block: head_on(measurement, [rows[name] for rows in stored], settings, seed)
+                           for block, name in names.items()}}
 
 
 def fixed(measurement, settings: dict) -> list:
