@@ -62,6 +62,14 @@ def run(name: str, folder: Path, epochs: int) -> dict:
         "peak_mb": round(megabytes)}
 
 
+def check_head(name: str, folder: Path) -> None:
+    """Those that fine-tune go on with what another contestant has left."""
+    head = folder / f"{name.removesuffix(', fine-tuned')}.keras"
+    if "fine-tuned" in name and not head.exists():
+        raise ValueError(f"{name!r} goes on with the head of {head.stem!r}, and {head} is not there: "
+                         "run that one too, into a new --out")
+
+
 def opponent(name: str) -> str:
     return "ours, fine-tuned" if "fine-tuned" in name else "ours"
 
@@ -137,6 +145,7 @@ def compete(given: argparse.Namespace, photographs: datasets.Dataset) -> None:
     lay_out(parts, folder)
     for name in given.contestants:
         if name not in noted["runs"]:
+            check_head(name, folder)
             print(f"{name} ...", flush=True)
             noted["runs"][name] = run(name, folder, min(noted["epochs"], CONTESTANTS[name][1]))
             given.out.parent.mkdir(parents=True, exist_ok=True)

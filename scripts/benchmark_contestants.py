@@ -108,17 +108,10 @@ def predict_once(folder: Path, epochs: int) -> dict:
     return answered(model, test[0], fit(model, train, validation, epochs))
 
 
-def listed(folder: Path, classes: list[str]) -> datasets.Dataset:
-    """A part of a small set may lack a class; the labels are those of the whole."""
-    found = datasets.from_folder(folder, folder.name)
-    labels = np.array([classes.index(file.split("/")[0]) for file in found.files])
-    return replace(found, labels=labels, class_folders=tuple(classes))
-
-
 def ours(folder: Path, epochs: int) -> dict:
     """The lessons: features kept on disk, and lesson 3's head."""
-    train, validation, test = everything(folder)
-    learn, check, ask = (kept(part, "pooled") for part in (train, validation, test))
+    backbone, (train, validation, test) = models.backbone("vgg16"), everything(folder)
+    learn, check, ask = (kept(backbone, part, "pooled") for part in (train, validation, test))
     head, history = training.frozen_head(learn, check, len(train.class_folders), epochs=epochs)
     head.save(folder / "ours.keras")
     return answered(head, features.Batches(ask, 256).data(), history["seconds"] / epochs)
@@ -126,21 +119,23 @@ def ours(folder: Path, epochs: int) -> dict:
 
 def ours_fine_tuned(folder: Path, epochs: int) -> dict:
     """The lessons go on: lesson 4's block 5 on what blocks 1 to 4 answer, to two views of each photograph."""
-    train, validation, test = everything(folder)
-    views = [kept(train, "block4_pool"), kept(train, "block4_pool", augment=pipeline.augment, view=1)]
-    check, ask = (kept(part, "block4_pool") for part in (validation, test))
+    backbone, parts = models.backbone("vgg16"), everything(folder)
+    train, check, ask = (kept(backbone, part, backbone.kept) for part in parts)
+    views = [train, kept(backbone, parts[0], backbone.kept, augment=pipeline.augment, view=1)]
     head = keras.models.load_model(folder / "ours.keras")
     _, tail, history = training.fine_tuned(head, views, check, epochs=epochs)
     return answered(tail, features.Batches(ask, 256).data(), history["seconds"] / epochs)
 
 
 def everything(folder: Path) -> list[datasets.Dataset]:
+    """A part of a small set may lack a class; the labels are those of the whole."""
     classes = sorted(path.name for path in (folder / "train").iterdir())
-    return [listed(folder / part, classes) for part in PARTS]
+    parts = [datasets.from_folder(folder / name, name) for name in PARTS]
+    return [replace(part, class_folders=tuple(classes), labels=np.array(
+        [classes.index(file.split("/")[0]) for file in part.files])) for part in parts]
 
 
-def kept(part: datasets.Dataset, layer: str, **changes) -> features.Features:
-    backbone = models.backbone("vgg16")
+def kept(backbone: models.Backbone, part: datasets.Dataset, layer: str, **changes) -> features.Features:
     return features.extract(part, backbone.network, backbone.preprocess, [layer], **changes)[layer]
 
 

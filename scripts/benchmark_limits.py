@@ -126,6 +126,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="where to note the seconds, ending in .json")
     given = parser.parse_args()
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after minutes of measuring
     photographs = datasets.load_from_here(given.dataset)
     chosen = np.random.default_rng(0).permutation(len(photographs))[:given.images // BATCH * BATCH]
     with tempfile.TemporaryDirectory() as scratch:

@@ -56,6 +56,14 @@ def test_the_table_compares_with_ours():
     assert -1 <= low <= 0.25 <= high <= 1 and np.isfinite([low, high]).all()
 
 
+def test_a_head_that_is_not_there_is_named_with_the_remedy(tmp_path):
+    benchmark.check_head("ours", tmp_path)
+    with pytest.raises(ValueError, match="the head of 'ours'.*new --out"):
+        benchmark.check_head("ours, fine-tuned", tmp_path)
+    (tmp_path / "ours.keras").touch()
+    benchmark.check_head("ours, fine-tuned", tmp_path)
+
+
 def test_it_asks_for_what_it_needs(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["benchmark.py", "--dataset", "mini"])
     with pytest.raises(SystemExit):
