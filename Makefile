@@ -2,13 +2,16 @@
 # make test       run every test, every cell of every notebook included
 # make lint       ruff over code and notebooks
 # make notebooks  run every lesson and store its outputs in notebooks/
-# make repository REPO=owner/name   write the published address into badges and set-up cells
+# make colab      run every lesson with Google Colab's versions (tests/colab.txt), from an empty folder
+# make repository                   write the published address (git's origin) into badges and set-up cells
+# make repository REPO=owner/name   the same with another one
 
 PYTHON ?= python3
+COLAB_PYTHON ?= python3.13
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: tutorial test lint notebooks repository
+.PHONY: tutorial test lint notebooks colab repository
 
 tutorial: $(INSTALLED)
 	$(BIN)/python scripts/run_notebooks.py
@@ -22,8 +25,16 @@ lint: $(INSTALLED)
 notebooks: $(INSTALLED)
 	$(BIN)/python scripts/run_notebooks.py --store
 
-repository: $(INSTALLED)
-	$(BIN)/python scripts/set_repository.py $(REPO)
+# A Python of its own, because Colab's is another one; installed anew when the pins have changed.
+colab:
+	@$(COLAB_PYTHON) --version || { echo "Colab has Python 3.13: install it, or name another with COLAB_PYTHON="; exit 1; }
+	@test -x build/colab/bin/pip || $(COLAB_PYTHON) -m venv --clear build/colab
+	build/colab/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c tests/colab.txt
+	rm -rf build/colab-home
+	TRANSFER_HOME=build/colab-home build/colab/bin/python scripts/run_notebooks.py --output build/colab-tutorial
+
+repository:
+	$(PYTHON) scripts/set_repository.py $(REPO)
 
 # Made again only when requirements.txt changed; the mark is written last, so a broken
 # installation is taken up again.

@@ -1,12 +1,12 @@
 """What does it cost to run the frozen network again and again? Side by side, one after the other.
 
     python scripts/benchmark.py --dataset ../shared/animals10/raw-img --out data/results/benchmark.json
-    python scripts/benchmark.py --smoke    # 40 drawings and 2 epochs, into build/benchmark.json
+    python scripts/benchmark.py --smoke    # 20 drawings and 2 epochs, into build/benchmark.json
 
 Each contestant (benchmark_contestants.py says what they are) runs in a process of its own and begins
 with nothing computed; those that fine-tune take up the head of an earlier one. What is in the file
-already, of the same photographs and settings, is not run again, so an interrupted command goes on. Let
-the machine do nothing else meanwhile.
+already is not run again, so an interrupted command goes on; a file of other photographs, settings or
+versions is refused and stays as it is. Let the machine do nothing else meanwhile.
 """
 
 import argparse
@@ -110,7 +110,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS),
                         metavar="NAME", help=", ".join(CONTESTANTS))
     parser.add_argument("--out", type=Path, help="where to note the results, ending in .json")
-    parser.add_argument("--smoke", action="store_true", help="40 drawings, 2 epochs, build/benchmark.json")
+    parser.add_argument("--smoke", action="store_true", help="20 drawings, 2 epochs, build/benchmark.json")
     given = parser.parse_args()
     if given.smoke:
         given.dataset, given.per_class = given.dataset or "mini", 4
@@ -124,6 +124,8 @@ def main() -> None:
     given = arguments()
     try:
         photographs = datasets.load_from_here(given.dataset).few(given.per_class)
+        if given.smoke:
+            photographs = photographs.only(photographs.class_folders[:5])
         compete(given, photographs)
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"error: {error}")
@@ -135,12 +137,14 @@ def compete(given: argparse.Namespace, photographs: datasets.Dataset) -> None:
     """Every contestant that is not in the file yet, in turn; the file is written after each."""
     parts = dict(zip(PARTS, audit.split(photographs, seed=0)))
     described = {
-        "dataset": measure.described(photographs), "versions": measure.versions(),
+        "dataset": measure.described(photographs), "contents_sha256": measure.contents(photographs),
+        "versions": measure.versions(),
         "photographs": {name: len(part) for name, part in parts.items()},
         "labels": parts["test"].labels.tolist(), "epochs": 2 if given.smoke else 10}
-    noted = json.loads(given.out.read_text()) if given.out.exists() else {}
-    if {key: value for key, value in noted.items() if key != "runs"} != described:
-        noted = described | {"runs": {}}
+    noted = json.loads(given.out.read_text()) if given.out.exists() else described | {"runs": {}}
+    if changed := sorted(key for key in described if noted.get(key) != described[key]):
+        raise ValueError(f"{given.out} holds {len(noted.get('runs', {}))} runs with another "
+                         f"{', '.join(changed)}; choose another --out")
     folder = home("benchmark", hashlib.sha256(json.dumps(described).encode()).hexdigest()[:12])
     lay_out(parts, folder)
     for name in given.contestants:

@@ -4,8 +4,9 @@
     python scripts/measure.py --dataset mini --methods nearest_mean pooled --out data/results/mini.json
 
 Each run is one method and one seed: the seed makes the split, the first weights and the order of
-the batches. What is in the file already, with the same settings, is not measured again, so an
-interrupted command goes on. Settings were chosen on validation data; test figures are only noted.
+the batches. What is in the file already is not measured again, so an interrupted command goes on; what
+was measured on other photographs, another split or with other settings is refused, never replaced.
+Settings were chosen on validation data; test figures are only noted.
 
 The file holds the list of photographs once. A test set is a list of positions in it, and of every
 test photograph a run notes the answer (the number of the class) and the probability it was given.
@@ -23,12 +24,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from filelock import FileLock, Timeout
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
 import measure_amounts  # noqa: E402
 import measure_fine_tuning  # noqa: E402
 import measure_heads  # noqa: E402
-from transfer import audit, datasets, evaluation, features, models, write_whole  # noqa: E402
+from transfer import audit, datasets, evaluation, features, models, pipeline, write_whole  # noqa: E402
 
 MODULES = (measure_heads, measure_fine_tuning, measure_amounts)
 SETTINGS = {method: settings for module in MODULES for method, settings in module.SETTINGS.items()}
@@ -41,8 +43,8 @@ class Measurement:
 
     def __init__(self, dataset: str, out: Path, test: str = ""):
         self.photographs, self.out = datasets.load(dataset), out
-        self.test = audit.undamaged(
-            datasets.load(test).only(self.photographs.class_folders)) if test else None
+        self.test = audit.without_copies(
+            datasets.load(test).only(self.photographs.class_folders), self.photographs) if test else None
         self.backbones = {}
         self.classes = len(self.photographs.class_folders)
         self.noted = json.loads(out.read_text()) if out.exists() else {}
@@ -50,6 +52,12 @@ class Measurement:
         if self.noted.setdefault("dataset", now) != now:
             raise ValueError(f"{out} was measured on other photographs "
                              f"({self.noted['dataset']['name']}); choose another --out")
+        self.versions = versions() | {"contents_sha256": contents(self.photographs, self.test)}
+        for entry in self.noted.values():
+            for run in entry.get("runs", {}).values():
+                if run.get("versions", self.versions)["contents_sha256"] != self.versions["contents_sha256"]:
+                    raise ValueError(f"{out} was measured on other photographs in files of the same names; "
+                                     "choose another --out")
 
     def backbone(self, backbone: str, size: int) -> models.Backbone:
         """Built once."""
@@ -64,9 +72,12 @@ class Measurement:
         else:
             parts = audit.split(self.photographs, seed)
         position = {file: number for number, file in enumerate((self.test or self.photographs).files)}
-        self.noted.setdefault("splits", {})[str(seed)] = {
-            "train": len(parts[0]), "validation": len(parts[1]),
-            "test": [position[file] for file in parts[2].files]}
+        drawn = {"train": len(parts[0]), "validation": len(parts[1]),
+                 "test": [position[file] for file in parts[2].files]}
+        if self.noted.setdefault("splits", {}).setdefault(str(seed), drawn) != drawn:
+            raise ValueError(f"the split of seed {seed} is not the one that the runs in {self.out} were "
+                             "measured on (photographs, or how they are dealt out, have changed); choose "
+                             "another --out")
         return parts
 
     def parts(self, settings: dict, seed: int):
@@ -106,16 +117,24 @@ class Measurement:
                 self.extract(audit.undamaged(photographs), sorted(wanted, reverse=True), **dict(seen))
 
     def run(self, method: str, seed: int) -> bool:
-        """Measure unless it is in the file with these very settings; write the file. True if it was."""
-        entry = self.noted.setdefault(method, {})
-        if entry.get("settings") != SETTINGS[method]:
-            entry = self.noted[method] = {"settings": SETTINGS[method], "versions": versions(), "runs": {}}
+        """Measure unless it is in the file; write the file. True if it was measured.
+
+        Raises:
+            ValueError: the file holds runs of this method with other settings.
+        """
+        entry = self.noted.setdefault(method, {"settings": SETTINGS[method], "runs": {}})
+        if entry["settings"] != SETTINGS[method]:
+            changed = sorted(key for key in entry["settings"].keys() | SETTINGS[method].keys()
+                             if entry["settings"].get(key) != SETTINGS[method].get(key))
+            raise ValueError(f"{self.out} holds {len(entry['runs'])} runs of {method!r} with other settings "
+                             f"({', '.join(changed)}); choose another --out")
         if str(seed) in entry["runs"]:
             return False
         keras.utils.set_random_seed(seed)
         start = time.perf_counter()
         run = METHODS[method](self, self.parts(SETTINGS[method], seed), SETTINGS[method], seed)
-        entry["runs"][str(seed)] = run | {"wall_seconds": round(time.perf_counter() - start, 1)}
+        entry["runs"][str(seed)] = run | {"wall_seconds": round(time.perf_counter() - start, 1),
+                                          "versions": self.versions}
         summarise(entry, self.noted)
         write_whole(self.out, text(self.noted) + "\n")
         return True
@@ -140,9 +159,19 @@ def text(value, depth: int = 5, indent: str = "") -> str:
     return "{\n" + ",\n".join(lines) + "\n" + indent + "}"
 
 
+def contents(*sets: datasets.Dataset | None) -> str:
+    """SHA-256 of what is in all files of these sets, in their order."""
+    digest = hashlib.sha256()
+    for path in (path for one in sets if one is not None for path in one.paths):
+        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return digest.hexdigest()
+
+
 def versions() -> dict:
-    return {"python": platform.python_version(), "tensorflow": tf.__version__,
-            "keras": keras.__version__, "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+    """With what a run was measured; `augmentation` is the number of what `pipeline.augment` does."""
+    return {"augmentation": pipeline.AUGMENTATION, "python": platform.python_version(),
+            "tensorflow": tf.__version__, "keras": keras.__version__,
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}",
             "gpu": bool(tf.config.list_physical_devices("GPU"))}
 
 
@@ -189,9 +218,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     tf.config.experimental.enable_op_determinism()
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        measure(Measurement(arguments.dataset, arguments.out, arguments.test),
-                [(method, seed) for method in arguments.methods for seed in range(arguments.seeds)])
+        with FileLock(f"{arguments.out}.lock", blocking=False):
+            measure(Measurement(arguments.dataset, arguments.out, arguments.test),
+                    [(method, seed) for method in arguments.methods for seed in range(arguments.seeds)])
+    except Timeout:
+        sys.exit(f"error: another process is writing to {arguments.out}; choose another --out, or wait")
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

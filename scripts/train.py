@@ -9,28 +9,32 @@ Interrupted and started again, it goes on where it was.
 """
 
 import argparse
+import hashlib
 import json
 import sys
+import textwrap
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
-from transfer import datasets, home, quiet, write_whole  # noqa: E402
+from transfer import datasets, destination, export, quiet, write_whole  # noqa: E402
 
 with quiet():
-    import tensorflow  # noqa: F401
+    import tensorflow
 from transfer import audit, evaluation, features, models, pipeline, training  # noqa: E402
 
 PARTS = ("train", "validation", "test")
+DECIDES = ("backbone", "method", "seed", "epochs", "views", "rate", "alike_bits")  # besides the photographs
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="mini",
+    parser.add_argument("--dataset", default="mini", type=given_name,
                         help="mini, animals10, cats_vs_dogs or a folder with one folder per class")
-    parser.add_argument("--test", help="a folder of test photographs with the same class folders; "
-                                       "without it, 15 %% of the data set are set apart")
+    parser.add_argument("--test", type=lambda name: path(name).resolve(),
+                        help="a folder of test photographs with the same class folders; "
+                             "without it, 15 %% of the data set are set apart")
     parser.add_argument("--classes", nargs="+", help="only these class folders")
     parser.add_argument("--backbone", default="mobilenet_v2",
                         help="vgg16, mobilenet_v2 (in the repository) or another of keras.applications")
@@ -41,32 +45,65 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=5e-5,
                         help="the highest learning rate of fine-tuning (default: 5e-5; 1e-5 changes less, "
                              "for photographs much like ImageNet's)")
+    parser.add_argument("--alike-bits", type=bits, default=audit.NEAR_DUPLICATE_BITS, metavar="N|off",
+                        help="how many of 64 bits two photographs may differ in and stay together when the "
+                             "set is split (default: %(default)s); off where all are alike by nature, as "
+                             "from a fixed camera")
     parser.add_argument("--seed", type=int, default=0, help="of split and training (default: 0)")
-    parser.add_argument("--output", type=Path, help="the model, ending in .keras")
+    parser.add_argument("--output", type=path,
+                        help="the model, ending in .keras; by default its name says data set, backbone and "
+                             "method, and more where that name is taken by another training")
     parser.add_argument("--litert", action="store_true", help="also write a .tflite file")
     given = parser.parse_args()
     if given.output and given.output.suffix != ".keras":
         parser.error(f"--output {given.output}: a model's name ends in .keras")
-    if given.epochs < 1 or given.views < 0 or given.rate <= 0:
-        parser.error("--epochs must be 1 or more, --views 0 or more, --rate above 0")
+    if given.epochs < 1 or given.views < 0 or not given.rate > 0 or given.seed < 0:
+        parser.error("--epochs must be 1 or more, --views and --seed 0 or more, --rate above 0")
+    if given.alike_bits is not None and not 0 <= given.alike_bits <= 64:
+        parser.error("--alike-bits must be 0 to 64, or off")
     return given
 
 
-def split(given) -> list[datasets.Dataset]:
-    """Train, validation and test, after a look at every photograph."""
-    photographs = datasets.load_from_here(given.dataset)
-    if given.classes:
-        photographs = photographs.only(given.classes)
-    for sentence in audit.advice(photographs, audit.examine(photographs)):
+def given_name(text: str) -> str:
+    """An empty variable of a shell is no choice."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty")
+    return text
+
+
+def path(text: str) -> Path:
+    """A path, with ~ for the user's home."""
+    try:
+        return Path(given_name(text)).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text}: there is no such user's home") from error
+
+
+def bits(text: str) -> int | None:
+    """What --alike-bits means."""
+    return None if text == "off" else int(text)
+
+
+def split(given, photographs: datasets.Dataset) -> tuple[list[datasets.Dataset], int]:
+    """Train, validation and test, after a look at every photograph; how many the test lost."""
+    for sentence in audit.advice(photographs, audit.examine(photographs), given.alike_bits):
         print("-", sentence)
     if not given.test:
-        return list(audit.split(photographs, given.seed))
-    test = datasets.from_folder(Path(given.test).resolve(), "test").only(photographs.class_folders)
-    return [*audit.split(photographs, given.seed, {"validation": 0.2}), audit.undamaged(test)]
+        return list(audit.split(photographs, given.seed, alike_bits=given.alike_bits)), 0
+    test = datasets.from_folder(given.test, "test")
+    if missing := [name for name in photographs.class_folders if name not in test.class_folders]:
+        raise ValueError(f"the test folder {given.test} has no {', '.join(missing)}; put photographs of it "
+                         "there, or name the classes to use with --classes")
+    if extra := [name for name in test.class_folders if name not in photographs.class_folders]:
+        print(f"- ignored in the test folder, for they are not among the classes: {', '.join(extra)}")
+    test = test.only(photographs.class_folders)
+    unseen = audit.without_copies(test, photographs, bits=given.alike_bits)
+    parts = audit.split(photographs, given.seed, {"validation": 0.2}, alike_bits=given.alike_bits)
+    return [*parts, unseen], len(test) - len(unseen)
 
 
 def train(given, parts) -> tuple:
-    """The model, and what to note about it."""
+    """The model, scores and history, and a digest of the photographs and labels they come from."""
     backbone = models.backbone(given.backbone)
     layers = ["pooled"] if given.method == "frozen" else ["pooled", backbone.kept]
 
@@ -88,30 +125,53 @@ def train(given, parts) -> tuple:
         head = model.layers[-1]
     scores = {part: evaluation.score(model, found[kept])
               for part, found in (("validation", check), ("test", final))}
-    return models.whole(network, head, backbone.preprocess), scores, history
+    seen = json.dumps([[one["pooled"].keys, one["pooled"].labels.tolist()] for one in (learn, check, final)])
+    return (models.whole(network, head, backbone.preprocess), scores, history,
+            hashlib.sha256(seen.encode()).hexdigest())
+
+
+def run(given) -> None:
+    """From the photographs to the files beside each other: .keras, .txt, .json and, if asked for, .tflite."""
+    start = time.perf_counter()
+    photographs = datasets.load_from_here(given.dataset)
+    photographs = photographs.only(given.classes) if given.classes else photographs
+    names = photographs.class_names
+    about = {"folder": str(photographs.root.resolve()), "test": str(given.test or ""),
+             "classes": list(photographs.class_folders)} | {key: getattr(given, key) for key in DECIDES}
+    export.check_class_names(names)
+    path, said = destination.choose(given.output, photographs.name, about)
+    destination.check(path)
+    parts, left_out = split(given, photographs)
+    print(", ".join(f"{len(part):,} {name}" for name, part in zip(PARTS, parts)))
+    model, scores, history, about["photographs"] = train(given, parts)
+    note = {"settings": {key: str(value) for key, value in vars(given).items()}, "training": about,
+            "classes": names, "photographs": list(map(len, parts)), "left_out_of_the_test": left_out,
+            "history": history}
+    note |= {part: {"right": score.right, "total": score.total} for part, score in scores.items()}
+    with export.lock(given.output or destination.plain(photographs.name, about)):  # another may have ended
+        path, _ = destination.choose(given.output, photographs.name, about, said)
+        models.save(model, path, names)
+        if given.litert:
+            models.export_litert(model, path.with_suffix(".tflite"), names)
+        note["model"] = destination.digest(path)
+        write_whole(path.with_suffix(".json"), json.dumps(note, indent=1) + "\n")
+    for part, score in scores.items():
+        print(f"{part:11}{score}")
+    print(f"{path}  ({path.stat().st_size / 1e6:.0f} MB, {time.perf_counter() - start:.0f} s)")
 
 
 def main() -> None:
-    given, start = arguments(), time.perf_counter()
+    given = arguments()
     try:
-        parts = split(given)
-        print(", ".join(f"{len(part):,} {name}" for name, part in zip(PARTS, parts)))
-        model, scores, history = train(given, parts)
+        run(given)
+    except MemoryError:
+        sys.exit("error: not enough memory; close other programs, or take --backbone mobilenet_v2")
+    except tensorflow.errors.OpError as error:
+        sys.exit(f"error: {type(error).__name__}: {textwrap.shorten(error.message, 300)}")
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("\ninterrupted; the same command goes on from here")
-    path = given.output or home("models", f"{parts[0].name}-{given.backbone}-{given.method}.keras")
-    models.save(model, path, parts[0].class_names)
-    if given.litert:
-        models.export_litert(model, path.with_suffix(".tflite"), parts[0].class_names)
-    note = {"settings": {key: str(value) for key, value in vars(given).items()},
-            "classes": parts[0].class_names, "photographs": list(map(len, parts)), "history": history}
-    note |= {part: {"right": score.right, "total": score.total} for part, score in scores.items()}
-    write_whole(path.with_suffix(".json"), json.dumps(note, indent=1) + "\n")
-    for part, score in scores.items():
-        print(f"{part:11}{score}")
-    print(f"{path}  ({path.stat().st_size / 1e6:.0f} MB, {time.perf_counter() - start:.0f} s)")
 
 
 if __name__ == "__main__":

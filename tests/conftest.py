@@ -3,6 +3,7 @@
 The lessons run on about half of the drawings; `make tutorial` runs them on all.
 """
 
+import atexit
 import csv
 import os
 import shutil
@@ -17,8 +18,8 @@ from PIL import Image
 MINI = Path(__file__).resolve().parents[1] / "data" / "mini"
 
 
-def some_drawings(folder: Path, a_class: int = 10, whole: tuple = ("cane", "gatto")) -> Path:
-    """Half of each class, all of two (for lesson 7), and SOURCES.csv, from which the groups come."""
+def some_drawings(folder: Path, a_class: int = 8, whole: tuple = ("cane", "gatto")) -> Path:
+    """Some of each class, all of two (for lesson 7), and SOURCES.csv, from which the groups come."""
     with open(MINI / "SOURCES.csv", encoding="utf-8", newline="") as table:
         files = [row["file"] for row in csv.DictReader(table)]
     taken = Counter()
@@ -34,6 +35,7 @@ def some_drawings(folder: Path, a_class: int = 10, whole: tuple = ("cane", "gatt
 
 if "PYTEST_XDIST_WORKER" not in os.environ:  # workers take over what the first process made
     os.environ["TRANSFER_HOME"] = tempfile.mkdtemp(prefix="transfer-home-")
+    atexit.register(shutil.rmtree, os.environ["TRANSFER_HOME"], ignore_errors=True)
     os.environ["TRANSFER_DATASET"] = str(some_drawings(Path(os.environ["TRANSFER_HOME"]) / "mini"))
 
 

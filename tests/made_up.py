@@ -1,15 +1,17 @@
 """Stored features without a network, for tests of what is done with them."""
 
 import numpy as np
-from transfer import features
+from transfer import features, store
 
 
 def stored(name: str, rows: np.ndarray, labels: np.ndarray) -> features.Features:
     """These rows, (n, …), in a store of their own; found again where they were stored before."""
-    store = features.Store({"network": name, "layer": "made-up"}, rows.shape[1:])
-    if not store.index():
-        store.append([f"{number:064x}" for number in range(len(rows))], rows.astype("float16"))
-    return features.Features(store, np.arange(len(rows)), labels)
+    made = store.Store({"network": name, "layer": "made-up"}, rows.shape[1:])
+    keys = [f"{number:064x}" for number in range(len(rows))]
+    if not made.find(keys):
+        made.append(keys, rows.astype("float16"))
+        made.commit()
+    return features.Features(made, made.find(keys), keys, labels)
 
 
 def overlapping_classes() -> list[features.Features]:

@@ -1,67 +1,75 @@
-"""A small training with `resume=True`, to be killed by test_fine_tuning; prints what it did as JSON."""
+"""A small training with dropout, momentum and a falling rate, for test_fine_tuning.
 
-import argparse
-import json
+As a program it trains with `resume=True` and dies by SIGKILL where it is told to.
+"""
+
 import os
 import signal
+import sys
+from pathlib import Path
 
 import keras
 from made_up import overlapping_classes
-from transfer import models, training
+from transfer import training
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--rate", type=float, default=0.01)
-parser.add_argument("--interrupt", action="store_true")
-parser.add_argument("--die-writing", default="")
-arguments = parser.parse_args()
-
-keras.utils.set_random_seed(0)
-model = keras.Sequential([
-    keras.Input((3,)), keras.layers.Dense(64, activation="relu"), keras.layers.Dropout(0.5),
-    keras.layers.Dense(3, activation="softmax")])
-rate = keras.optimizers.schedules.CosineDecay(arguments.rate, 18)
-model.compile(keras.optimizers.AdamW(rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-
-begun = []
+EPOCHS, BATCHES = 6, 3
 
 
 class Watch(keras.callbacks.Callback):
+    """Notes which epochs were begun, and stops the training in its own way after `after` batches."""
+
+    def __init__(self, after: float = float("inf"), stop=None):
+        super().__init__()
+        self.begun, self.batches, self.after, self.stop = [], 0, after, stop
+
     def on_epoch_begin(self, epoch, logs=None):
-        begun.append(epoch)
-        if arguments.interrupt and epoch == 2 and begun.count(2) == 1:
-            raise KeyboardInterrupt
+        self.begun.append(epoch)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.batches += 1
+        if self.batches == self.after:
+            self.stop()
 
 
-def die_in_the_third_write(moment: str) -> None:
-    """Let the process die after a part of the third file of this kind has been written."""
-    written = {"best": "best.weights.h5", "backup": "latest.weights.h5"}
-    counts = {"writes": 0}
-    save, dump = keras.Model.save_weights, json.dumps
-
-    def torn_save(self, filepath, *args, **options):
-        save(self, filepath, *args, **options)
-        counts["writes"] += str(filepath).endswith(written[moment])
-        if counts["writes"] == 3:
-            os.truncate(filepath, os.path.getsize(filepath) // 2)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def no_note(value, *args, **options):
-        if isinstance(value, dict) and set(value) == {"epoch", "batch"} and value["epoch"] == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return dump(value, *args, **options)
-
-    if moment in written:
-        keras.Model.save_weights = torn_save
-    elif moment == "metadata":
-        json.dumps = no_note
+def network(rate: float = 0.01) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([
+        keras.Input((3,)), keras.layers.Dense(64, activation="relu"), keras.layers.Dropout(0.5),
+        keras.layers.Dense(3, activation="softmax")])
+    return compiled(model, rate)
 
 
-if arguments.die_writing:
-    die_in_the_third_write(arguments.die_writing)
-parts = overlapping_classes()
-try:
-    history = training.fit(model, *parts, 6, "run", callbacks=[Watch()], resume=True)
-except KeyboardInterrupt:
-    history = training.fit(model, *parts, 6, "run", callbacks=[Watch()], resume=True)
-history.pop("seconds")
-print(json.dumps({"begun": begun, "history": history, "digest": models.weights_digest(model)}))
+def compiled(model: keras.Model, rate: float = 0.01) -> keras.Model:
+    schedule = keras.optimizers.schedules.CosineDecay(rate, EPOCHS * BATCHES)
+    model.compile(keras.optimizers.AdamW(schedule), loss="sparse_categorical_crossentropy",
+                  metrics=["accuracy"])
+    return model
+
+
+def fit(model: keras.Model, *callbacks) -> dict:
+    """The history but for the seconds."""
+    history = training.fit(model, *overlapping_classes(), EPOCHS, "run", callbacks=callbacks, resume=True)
+    return {key: values for key, values in history.items() if key != "seconds"}
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_writing(number: int) -> None:
+    """Die when half of the file of this epoch is on the disk, under its temporary name."""
+    replace = os.replace
+
+    def torn(beside, path):
+        if Path(path).name == f"epoch-{number:04}.npz":
+            os.truncate(beside, os.path.getsize(beside) // 2)
+            die()
+        replace(beside, path)
+
+    os.replace = torn
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "writing":
+        die_writing(3)
+    fit(network(), Watch(2 * BATCHES + 2, die) if sys.argv[1] == "training" else Watch())

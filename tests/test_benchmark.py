@@ -1,5 +1,6 @@
-"""scripts/benchmark.py on 40 drawings: every contestant runs, is measured and is compared."""
+"""scripts/benchmark.py on 20 drawings: every contestant runs, is measured and is compared."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -7,9 +8,10 @@ import sys
 import benchmark
 import benchmark_limits
 import keras
+import measure
 import numpy as np
 import pytest
-from transfer import ROOT, models
+from transfer import ROOT, datasets, models
 
 
 def command(*arguments) -> subprocess.CompletedProcess:
@@ -23,7 +25,7 @@ def test_every_contestant_is_measured_and_none_of_them_twice(tmp_path):
     assert first.returncode == 0, first.stderr
     noted = json.loads(out.read_text())
     assert list(noted["runs"]) == list(benchmark.CONTESTANTS)
-    assert sum(noted["photographs"].values()) == 40 and noted["epochs"] == 2
+    assert sum(noted["photographs"].values()) == 20 and noted["epochs"] == 2
     for name, run in noted["runs"].items():
         assert len(run["answers"]) == len(noted["labels"]), name
         assert 0 < run["epoch_seconds"] < run["seconds"] and run["cpu_seconds"] > 1
@@ -32,6 +34,30 @@ def test_every_contestant_is_measured_and_none_of_them_twice(tmp_path):
     again = command("--smoke", "--out", out)
     assert "..." not in again.stdout and json.loads(out.read_text()) == noted
     assert all(told in again.stdout for told, *_ in benchmark.CONTESTANTS.values())
+
+
+def test_runs_of_other_photographs_or_versions_are_refused_and_stay(tmp_path, home, folder, monkeypatch):
+    """With contestants that run nothing."""
+    monkeypatch.setattr(benchmark, "run", lambda *_: {
+        "answers": [0] * 6, "seconds": 2.0, "cpu_seconds": 2.0, "epoch_seconds": 1.0, "peak_mb": 500})
+    monkeypatch.setattr(benchmark, "table", lambda noted: "")
+    given = argparse.Namespace(out=tmp_path / "found.json", smoke=False, contestants=["generator", "ours"])
+    photographs = datasets.from_folder(folder, "x")
+    benchmark.compete(given, photographs)
+    before = given.out.read_bytes()
+    assert set(json.loads(before)["runs"]) == {"generator", "ours"}
+
+    def refused(photographs, changed: str) -> None:
+        with pytest.raises(ValueError, match=f"2 runs with another .*{changed}.*choose another --out"):
+            benchmark.compete(given, photographs)
+        assert given.out.read_bytes() == before
+
+    refused(photographs.only(["class0", "class1"]), "dataset")
+    (folder / "class0" / "00.jpg").write_bytes((folder / "class0" / "01.jpg").read_bytes())
+    refused(photographs, "contents_sha256")
+    versions = measure.versions()
+    monkeypatch.setattr(measure, "versions", lambda: versions | {"tensorflow": "9.9"})
+    refused(photographs, "contents_sha256, versions")
 
 
 def test_photographs_that_cannot_be_split_are_an_error(tmp_path):

@@ -1,17 +1,14 @@
-"""Choosing a data set, and Kaggle's own client downloading one from a server on this machine."""
+"""Choosing a data set: what is found, and what is said where a folder is none."""
 
-import io
+import json
 import os
-import socket
-import ssl
+import re
 import threading
-import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 import transfer
-import trustme
 from conftest import picture
 from transfer import ROOT, datasets
 
@@ -65,139 +62,6 @@ def test_an_unknown_language_is_refused():
         transfer.setup("pt")
 
 
-class Kaggle(BaseHTTPRequestHandler):
-    """Answers as api.kaggle.com does, through a proxy that the real client is told to use."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_CONNECT(self):
-        self.send_response(200)
-        self.end_headers()
-        self.connection = self.server.certificate.wrap_socket(self.connection, server_side=True)
-        self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb")
-        self.close_connection = False
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.server.status != 200:
-            self.answer(b'{"code": 401, "message": "Unauthenticated"}', "application/json",
-                        self.server.status)
-        elif "Metadata" in self.path:
-            self.answer(b'{"info": {"title": "Animals-10", "ownerUser": "a", "datasetSlug": '
-                        b'"animals10", "licenses": [{"name": "GPL-2"}]}}', "application/json")
-        else:  # the data themselves lie elsewhere, as on Kaggle
-            self.send_response(302)
-            self.send_header("Location", "https://storage.googleapis.com/archive.zip")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-    def do_GET(self):
-        content = self.server.archive
-        wanted = self.headers.get("Range", "bytes=0-")
-        start = int(wanted.split("=")[1].split("-")[0])
-        self.server.ranges.append(start)
-        self.send_response(206 if start else 200)
-        for name, value in {"Content-Type": "application/zip", "Content-Length": len(content) - start,
-                            "Accept-Ranges": "bytes", "ETag": '"one"',
-                            "Last-Modified": "Mon, 02 Nov 2026 10:00:00 GMT"}.items():
-            self.send_header(name, str(value))
-        self.end_headers()
-        stop = self.server.cuts.pop(0) if self.server.cuts else len(content)
-        self.wfile.write(content[start:stop])
-        self.wfile.flush()
-        if stop < len(content):
-            self.connection.shutdown(socket.SHUT_RDWR)
-            self.close_connection = True
-
-    def answer(self, content, kind, status=200):
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-        self.wfile.flush()
-
-    def log_message(self, *_):
-        pass
-
-
-def archive(classes) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as content:
-        content.writestr("translate.py", bytes(3_000_000))  # Kaggle's client writes 1 MiB at a time
-        for name in classes:
-            for number in range(3):
-                image = io.BytesIO()
-                picture(number, (300, 300)).save(image, "png")
-                content.writestr(f"raw-img/{name}/{number}.png", image.getvalue())
-    return buffer.getvalue()
-
-
-@pytest.fixture
-def kaggle(home, tmp_path, monkeypatch):
-    """A server on the loopback, and an environment in which the real client ends up there."""
-    authority = trustme.CA()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Kaggle)
-    server.certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("api.kaggle.com", "storage.googleapis.com").configure_cert(server.certificate)
-    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
-    server.archive, server.status, server.cuts, server.ranges = archive(ITALIAN), 200, [], []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("HTTPS_PROXY", "https_proxy"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
-    monkeypatch.setitem(datasets.DOWNLOADS, "animals10",
-                        {"classes": 10, "files": (30, 30), "bytes": (1e5, 1e8)})
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-def test_kaggles_client_downloads_without_an_account(kaggle, home, capsys):
-    photographs = datasets.load("animals10")
-    assert len(photographs) == 30 and list(photographs.class_folders) == ITALIAN
-    assert photographs.root == home / "downloads" / "animals10"
-    assert os.listdir(home / "downloads") == ["animals10"]
-    assert "100%" in capsys.readouterr().out, "Kaggle's progress bar reaches the notebook"
-    asked = len(kaggle.ranges)
-    assert len(datasets.load("animals10")) == 30 and len(kaggle.ranges) == asked
-
-
-def test_a_cut_connection_is_taken_up_where_it_broke(kaggle, home):
-    kaggle.cuts = [2_500_000]
-    assert len(datasets.load("animals10")) == 30
-    assert any(start > 0 for start in kaggle.ranges)
-
-
-def test_an_incomplete_data_set_is_not_taken_for_a_whole_one(kaggle, home):
-    kaggle.archive = archive(ITALIAN[:9])
-    with pytest.raises(ValueError, match="not whole: 9 classes, expected 10"):
-        datasets.load("animals10")
-    assert not (home / "downloads" / "animals10").exists()
-    kaggle.archive = archive(ITALIAN)
-    for file in (home / "downloads" / "animals10.partial").glob("*.zip"):
-        file.unlink()
-    assert len(datasets.load("animals10")) == 30
-
-
-def test_a_damaged_archive_is_said_and_fetched_anew(kaggle, home):
-    whole, kaggle.archive = kaggle.archive, b"not a zip file" * 1000
-    with pytest.raises(ValueError, match="animals10.zip was damaged.*run the cell again"):
-        datasets.load("animals10")
-    kaggle.archive = whole
-    assert len(datasets.load("animals10")) == 30
-
-
-def test_where_kaggle_wants_a_token_the_message_says_how(kaggle, home):
-    kaggle.status = 401
-    with pytest.raises(RuntimeError, match="KAGGLE_API_TOKEN.*access_token"):
-        datasets.load("animals10")
-    assert not (home / "downloads" / "animals10").exists()
-
-
 def test_a_folder_for_loaders_holds_every_photograph_and_no_stranger(home, folder):
     (folder / "class0" / "00.png").write_bytes((folder / "class1" / "05.jpg").read_bytes())
     photographs = datasets.from_folder(folder, "x")
@@ -208,3 +72,257 @@ def test_a_folder_for_loaders_holds_every_photograph_and_no_stranger(home, folde
     assert sorted(path.name for path in made.iterdir()) == ["class0", "class1"]
     found = sorted(path.relative_to(made).as_posix() for path in made.glob("*/*"))
     assert found == [f"{file}.png" for file in kept.files]
+
+
+def laid_out(root: Path, *files: str) -> Path:
+    """A folder with these files in it; photographs are named only, not drawn."""
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).touch()
+    return root
+
+
+def each(*folders: str, names=("0.jpg", "1.jpg")) -> list[str]:
+    return [f"{folder}/{name}" for folder in folders for name in names]
+
+
+def refused(root: Path) -> str:
+    with pytest.raises(FileNotFoundError) as error:
+        datasets.from_folder(root, "x")
+    return str(error.value)
+
+
+@pytest.mark.parametrize("parts", [
+    ["train", "test1"], ["train", "valid", "test"], ["Training", "VAL"], ["training_set", "test_set"],
+    ["train", "validation", "test"], ["trainset", "testset"], ["train data", "test-2"], ["treino", "teste"],
+    ["trainA", "testA"], ["extra", "train", "test"], ["Training", "PublicTest"],
+    ["TRAIN", "unlabeled", "TEST"],
+    ["images_train", "images_test"], ["entrenamiento", "prueba"]])
+def test_the_parts_of_a_split_are_no_classes(tmp_path, parts):
+    said = refused(laid_out(tmp_path / "k", *each(*parts, names=("IMG_0.jpg", "IMG_1.jpg"))))
+    assert "are parts of a data set and no classes. Sort the photographs of each into one folder" in said
+    train, test = next(one for one in parts if re.search("train|trein|entren", one.lower())), parts[-1]
+    quoted = [f"'{tmp_path}/k/{one}'" if " " in one else f"{tmp_path}/k/{one}" for one in (train, test)]
+    assert f"`--dataset {quoted[0]} --test {quoted[1]}`" in said and f"TRANSFER_DATASET={quoted[0]}" in said
+
+
+def test_a_class_that_happens_to_be_called_train_is_one(tmp_path):
+    for names in (["bus", "car", "train"], ["test", "tram"], ["bus", "freight_train"], ["cat", "test"]):
+        root = laid_out(tmp_path / "-".join(names), *each(*names))
+        assert datasets.from_folder(root, "vehicles").class_names == names
+
+
+FLAT = ["cat.0.jpg", "cat.1.jpg", "dog.0.jpg", "dog.1.jpg"]
+
+
+@pytest.mark.parametrize("files", [FLAT, each("train", names=FLAT),
+                                   each("train", names=FLAT) + each("test1")])
+def test_classes_in_the_file_names_are_named_with_a_command_that_sorts_them(tmp_path, files):
+    root = laid_out(tmp_path / "my dogs", *files)
+    said = refused(root)
+    command = said.split("`")[1]
+    assert os.system(command) == 0
+    where = root / "train" if (root / "train").exists() else root
+    assert f"Then give `--dataset '{where}'`" in said
+    assert datasets.from_folder(where, "x").files.tolist() == [f"{name[:3]}/{name}" for name in FLAT]
+
+
+@pytest.mark.parametrize("files", [["IMG_1.jpg", "IMG_2.jpg", "DSC_1.jpg", "DSC_2.jpg"],
+                                   ["a.jpg", "b.jpg"], ["rose.1.jpg", "tulip.jpg", "x.jpg"]])
+def test_names_of_cameras_are_no_classes(tmp_path, files):
+    assert "names of the files" not in refused(laid_out(tmp_path, *files))
+
+
+def test_parts_with_the_classes_inside_are_named_with_both_ways_out(tmp_path):
+    root = laid_out(tmp_path / "robo flow", *each(*(f"{part}/{name}" for part in ("train", "valid", "test")
+                                                   for name in ("cat", "dog"))))
+    said = refused(root)
+    assert "divided already, into test, train and valid" in said
+    assert (f"`--dataset '{root}/train' --test '{root}/test'` to scripts/train.py, or "
+            f"TRANSFER_DATASET='{root}/train' to a lesson") in said
+    assert len(datasets.from_folder(root / "train", "x")) == 4
+    doubled = laid_out(tmp_path / "d", *each("seg_train/seg_train/sea", "seg_train/seg_train/ice",
+                                             "seg_test/seg_test/sea", "seg_test/seg_test/ice"))
+    assert f"--dataset {doubled}/seg_train/seg_train --test {doubled}/seg_test/seg_test" in refused(doubled)
+
+
+@pytest.mark.parametrize("inside", ["training_set/training_set", "flowers/flowers", "a/b/c"])
+def test_class_folders_further_down_are_used_where_there_is_no_other_way(tmp_path, capsys, inside):
+    root = laid_out(tmp_path / "z", *each(f"{inside}/cats", f"{inside}/dogs"), ".DS_Store")
+    found = datasets.from_folder(root, "mine")
+    assert found.class_names == ["cats", "dogs"] and found.name == "mine" and found.root == root / inside
+    assert f"the class folders are those in {root / inside}" in capsys.readouterr().out
+
+
+def test_class_folders_further_down_are_named_where_there_are_other_ways(tmp_path):
+    root = laid_out(tmp_path / "z", *each("flowers/flowers/daisy", "flowers/flowers/rose"), "docs/read.me")
+    assert f"Further down there are such folders; give {root}/flowers/flowers instead." in refused(root)
+    laid_out(root, *each("birds/owl", "birds/tit"))
+    assert f"give {root}/birds or {root}/flowers/flowers instead." in refused(root)
+
+
+def test_folders_of_programs_are_no_classes(tmp_path):
+    root = laid_out(tmp_path, *each("cat", "dog", ".ipynb_checkpoints", ".thumbnails", "@eaDir", "__MACOSX",
+                                    "_other"), "cat/.hidden.jpg", "cat/@me.jpg")
+    found = datasets.from_folder(root, "x")
+    assert found.class_folders == ("_other", "cat", "dog") and len(found) == 7
+
+
+def test_links_pipes_and_circles_neither_stop_nor_hang_the_list(tmp_path):
+    root = laid_out(tmp_path / "set", *each("cat", "dog"))
+    (root / "cat" / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    (root / "cat" / "circle.jpg").symlink_to("circle.jpg")
+    os.mkfifo(root / "cat" / "pipe.jpg")
+    os.mkfifo(root / "SOURCES.csv")
+    (root / "dog" / "folder.jpg").mkdir()
+    (root / "round").symlink_to(root)
+    (root / "gone").symlink_to(tmp_path / "nowhere")
+    (root / "self").symlink_to("self")
+    found = datasets.from_folder(root, "x")
+    assert found.class_folders == ("cat", "dog") and len(found) == 7
+    assert {"cat/gone.jpg", "cat/pipe.jpg", "cat/circle.jpg"} < set(found.files), "for the audit to name"
+    only = tmp_path / "only"
+    only.mkdir()
+    (only / "round").symlink_to(only)
+    assert "found none" in refused(only)
+
+
+def test_a_folder_that_may_not_be_opened_is_passed_over_and_said(tmp_path, monkeypatch):
+    root, listed = laid_out(tmp_path, *each("cat", "dog", "secret")), os.scandir
+
+    def scandir(path):
+        if str(path).endswith("secret"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(os, "listdir", lambda path: list(scandir(path)))
+    assert datasets.from_folder(root, "x").class_folders == ("cat", "dog")
+    assert datasets.passed_over(root) == ["secret is no class: it cannot be opened (Permission denied)."]
+
+
+def test_what_is_in_no_class_is_said_with_its_folder(tmp_path):
+    root = laid_out(tmp_path / "pets", *each("cat", "dog", "deep/one", "deep/two", "cat/more"), "a.jpg",
+                    *each("heic", names=("a.HEIC", "b.heic", "c.txt")), ".git/x.jpg", "cat/@eaDir/x.jpg")
+    (root / "empty").mkdir()
+    said = datasets.passed_over(root)
+    assert [sentence.split(":")[0] for sentence in said] == [
+        "Photographs in no class, directly in pets", "cat", "deep", "empty is no class", "heic is no class"]
+    assert "1 (a.jpg" in said[0] and "not read: 2. Move them up into cat" in said[1]
+    assert "not read: 4" in said[2]
+    assert "it is empty" in said[3] and "none of its 3 files" in said[4] and ".heic, .txt" in said[4]
+    assert datasets.passed_over(ROOT / "data" / "mini") == []
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\u2028b", "a\x85b", "a\x0bb", "a\x1b[31m", "a\tb",
+                                  b"caf\xe9"])
+def test_a_class_name_that_is_no_line_of_text_is_refused(tmp_path, name):
+    laid_out(tmp_path, *each("cat", "dog", os.fsdecode(name)))
+    with pytest.raises(ValueError, match="the class folder '.*' in .* rename it") as error:
+        datasets.from_folder(tmp_path, "x")
+    assert str(error.value).isprintable()
+
+
+def test_class_names_of_other_alphabets_are_none_of_that(tmp_path):
+    names = ["$\\frac$", "maçã", "日本", "क्षि", "👩‍🔬", "a  b"]
+    assert datasets.from_folder(laid_out(tmp_path, *each(*names)), "x").class_names == sorted(names)
+
+
+@pytest.mark.parametrize("folders, shown", [
+    (["cane", "dog", "gatto"], ["cane", "dog", "cat"]), (["Cat", "cat", "gatto"], ["Cat", "cat", "gatto"]),
+    (["Cat", "Dog"], ["cat", "dog"]), (["Cat", "gatto", "pecora"], ["Cat", "gatto", "sheep"])])
+def test_two_classes_never_have_one_name(tmp_path, capsys, folders, shown):
+    found = datasets.from_folder(laid_out(tmp_path, *each(*folders)), "x")
+    said = capsys.readouterr().out
+    assert found.class_names == shown and datasets.names(folders) == shown
+    alike = [folder for folder, name in zip(folders, shown) if folder == name]
+    assert said.count("would all be called") == bool(alike) and all(folder in said for folder in alike)
+
+
+def test_composed_and_decomposed_accents_are_one_name_to_the_eye(tmp_path, capsys):
+    datasets.from_folder(laid_out(tmp_path, *each("ma\u00e7a", "mac\u0327a")), "x")
+    assert "would all be called" in capsys.readouterr().out
+
+
+def test_a_tilde_and_an_empty_choice_are_understood(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    laid_out(tmp_path / "flowers", *each("rose", "daisy"))
+    for load in (datasets.load, datasets.load_from_here):
+        assert len(load("~/flowers")) == 4
+        assert load("").name == datasets.load(transfer.dataset_choice()).name
+
+
+@pytest.mark.parametrize("table, groups, says", [
+    ("\ufefffile,group\ncat/0.jpg,g\ncat/1.jpg,g\ndog/0.jpg,\n", ["g", "g", "dog/0.jpg", "dog/1.jpg"], ""),
+    ("name,url\na,b\n", None, "not used"), ("file;group\ncat/0.jpg;g\n", None, "not used"),
+    ("file,group\ncat/0.jpg\n", None, ""), ("", None, "")])
+def test_a_table_of_the_readers_own_does_no_harm(tmp_path, capsys, table, groups, says):
+    laid_out(tmp_path, *each("cat", "dog"))
+    (tmp_path / "SOURCES.csv").write_text(table, encoding="utf-8")
+    found = datasets.from_folder(tmp_path, "x")
+    assert found.groups.tolist() == (groups or found.files.tolist())
+    assert says in capsys.readouterr().out
+    (tmp_path / "SOURCES.csv").write_bytes("file,group\ncat/0.jpg,ação\n".encode("latin-1"))
+    assert len(datasets.from_folder(tmp_path, "x")) == 4 and "not used" in capsys.readouterr().out
+
+
+def test_a_folder_for_loaders_deletes_only_what_was_made_there(home, folder):
+    photographs = datasets.from_folder(folder, "x").few(2)
+    mine = laid_out(home / "mine", "class0/precious.txt")
+    with pytest.raises(ValueError, match="holds class0/precious.txt, which was not made here"):
+        datasets.as_folder(photographs, mine)
+    assert [path.name for path in mine.rglob("*") if path.is_file()] == ["precious.txt"]
+    made = datasets.as_folder(photographs, home / "made")
+    laid_out(made, "class1/mine.png")
+    with pytest.raises(ValueError, match="class1/mine.png"):
+        datasets.as_folder(photographs.few(1), made)
+    assert len(list(made.glob("*/*"))) == 7
+
+
+def test_a_folder_for_loaders_follows_its_photographs(home, folder):
+    photographs = datasets.from_folder(folder, "x").few(1)
+    made = datasets.as_folder(photographs, home / "made")
+    first = made / f"{photographs.files[0]}.png"
+    (made / "class0" / ".partial-x").mkdir()  # as a kill leaves it
+    laid_out(made, "class0/.partial-x/a.png")
+    before, times = first.read_bytes(), {path: path.stat().st_mtime_ns for path in made.glob("*/*.png")}
+    picture(999).save(photographs.paths[0])
+    datasets.as_folder(photographs, made)
+    assert first.read_bytes() != before and not (made / "class0" / ".partial-x").exists()
+    assert [path for path, time in times.items() if path.stat().st_mtime_ns != time] == [first]
+    (home / "made.json").write_text(json.dumps([1]))
+    datasets.as_folder(photographs, made)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG"])
+def test_what_a_folder_for_loaders_holds_is_proven(home, folder, content):
+    photographs = datasets.from_folder(folder, "x").few(1)
+    made = datasets.as_folder(photographs, home / "made")
+    first = made / f"{photographs.files[0]}.png"
+    before = first.read_bytes()
+    first.write_bytes(content)
+    assert datasets.as_folder(photographs, made) == made and first.read_bytes() == before
+
+
+def test_a_table_of_groups_with_windows_paths_is_read_and_one_that_fits_nothing_is_said(folder, capsys):
+    table = folder / "SOURCES.csv"
+    table.write_text("file,group\n" + "".join(f"class0\\{n:02}.jpg,one\n" for n in range(12)))
+    assert len(set(datasets.from_folder(folder, "x").groups)) == 1 + 24 and not capsys.readouterr().out
+    table.write_text("file,group\nset/class0/00.jpg,one\n")
+    assert len(set(datasets.from_folder(folder, "x").groups)) == 36
+    assert "names none of the photographs" in capsys.readouterr().out
+
+
+def test_two_notebooks_make_one_folder(home, folder):
+    photographs, failed = datasets.from_folder(folder, "x"), []
+
+    def make():
+        try:
+            datasets.as_folder(photographs, home / "made")
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=make) for _ in range(3)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert not failed and len(list((home / "made").glob("*/*"))) == 36

@@ -1,19 +1,19 @@
 """A tail is the backbone's own; a training that was killed goes on as if it had not been."""
 
-import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import resumable
 import tensorflow as tf
 from made_up import overlapping_classes, stored
-from transfer import ROOT, features, models, pipeline, training
+from transfer import ROOT, checkpoint, features, models, pipeline, runs, training
 
 PROGRAM = Path(__file__).with_name("resumable.py")
 
@@ -95,58 +95,176 @@ def test_an_epochs_order_follows_from_its_number(views):
     assert not np.array_equal(epoch(first), epoch(second))
 
 
-def run(folder: Path, *options: str) -> subprocess.Popen:
-    environment = os.environ | {"TRANSFER_HOME": str(folder), "PYTHONPATH": str(ROOT / "notebooks"),
-                                "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.Popen([sys.executable, str(PROGRAM), *options], env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a training that nobody killed, its history, and the weights it ends with."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("whole")
+        patch.setenv("TRANSFER_HOME", str(home))
+        model, watch = resumable.network(), resumable.Watch()
+        history = resumable.fit(model, watch)
+    assert watch.begun == list(range(resumable.EPOCHS))
+    return home, history, models.weights_digest(model)
 
 
-def result(process: subprocess.Popen) -> dict:
-    output, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors
-    return json.loads(output.splitlines()[-1])
+def ends_like(whole, begun: list[int], model: keras.Model | None = None) -> bool:
+    """Whether the training in TRANSFER_HOME goes on with these epochs and ends as if it were whole."""
+    model, watch = model or resumable.network(), resumable.Watch()
+    history = resumable.fit(model, watch)
+    assert watch.begun == begun
+    return (history, models.weights_digest(model)) == whole[1:]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> dict:
-    """What the training gives when nobody kills it."""
-    found = result(run(tmp_path_factory.mktemp("whole")))
-    assert found["begun"] == list(range(6))
-    return found
+def killed(tmp_path_factory) -> dict[str, Path]:
+    """Two that die by SIGKILL in their third epoch: in its second step, and when it is written down."""
+    homes = {moment: tmp_path_factory.mktemp(moment) for moment in ("training", "writing")}
+    programs = [subprocess.Popen(
+        [sys.executable, str(PROGRAM), moment], stdout=subprocess.DEVNULL, env=os.environ | {
+            "TRANSFER_HOME": str(home), "PYTHONPATH": str(ROOT / "notebooks"), "TF_CPP_MIN_LOG_LEVEL": "3"})
+        for moment, home in homes.items()]
+    assert [program.wait(timeout=240) for program in programs] == [-signal.SIGKILL] * 2
+    return homes
 
 
-def test_killed_in_the_middle_it_goes_on_and_ends_the_same(tmp_path, whole):
-    """SIGKILL in the third epoch; with dropout, momentum and a falling rate to be restored."""
-    process = run(tmp_path / "killed")
-    kept = tmp_path / "killed" / "runs"
-    deadline = time.time() + 120
-    while not any(len(file.read_text().splitlines()) >= 3 for file in kept.glob("*/epochs.csv")):
-        assert time.time() < deadline and process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    resumed = result(run(tmp_path / "killed"))
-    assert resumed["begun"][0] >= 1 and resumed["begun"] == list(range(resumed["begun"][0], 6))
-    assert resumed["history"] == whole["history"] and resumed["digest"] == whole["digest"]
-    assert result(run(tmp_path / "killed"))["begun"] == []
+@pytest.mark.parametrize("moment", ["training", "writing"])
+def test_killed_it_goes_on_and_ends_the_same(killed, whole, monkeypatch, moment):
+    """With dropout, momentum and a falling rate to be restored; nothing torn is believed."""
+    monkeypatch.setenv("TRANSFER_HOME", str(killed[moment]))
+    assert len(list(killed[moment].glob("runs/*/.partial-*/epoch-0003.npz"))) == (moment == "writing")
+    assert ends_like(whole, [2, 3, 4, 5])
+    assert ends_like(whole, [])  # once finished, it is only read
+    assert sorted(path.name for path in killed[moment].glob("runs/*/*")) == [
+        "epoch-0006.npz", "epoch-0006.npz.sha256", "lock"]
 
 
-@pytest.mark.parametrize("moment", ["best", "backup", "metadata"])
-def test_killed_while_it_writes_nothing_torn_is_believed(tmp_path, whole, moment):
-    """Killed inside the very write of best weights, of the backup, and of the note on the epoch."""
-    process = run(tmp_path, "--die-writing", moment)
-    process.communicate(timeout=240)
-    assert process.returncode == -signal.SIGKILL
-    resumed = result(run(tmp_path))
-    assert resumed["begun"][0] >= 1
-    assert resumed["history"] == whole["history"] and resumed["digest"] == whole["digest"]
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory) -> Path:
+    """A home with the same training, interrupted when two epochs were done."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("interrupted")
+        patch.setenv("TRANSFER_HOME", str(home))
+        with pytest.raises(KeyboardInterrupt):
+            resumable.fit(resumable.network(), resumable.Watch(7, interrupt))
+    return home
 
 
-def test_run_again_in_the_same_kernel_it_goes_on_and_another_rate_is_another_run(tmp_path, whole):
-    found = result(run(tmp_path, "--interrupt"))
-    assert found["begun"] == [0, 1, 2, 2, 3, 4, 5] and found["history"] == whole["history"]
-    assert result(run(tmp_path, "--rate", "0.005"))["begun"] == list(range(6))
+@pytest.fixture
+def two_epochs(interrupted, home) -> Path:
+    """The folder of that run, to be damaged."""
+    shutil.copytree(interrupted, home)
+    return next(home.glob("runs/run-*"))
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def epochs_found(run: Path) -> int:
+    model = resumable.network()
+    model.optimizer.build(model.trainable_variables)
+    with checkpoint.alone(run):
+        return checkpoint.Checkpoint(model, resumable.EPOCHS, run).done
+
+
+def test_whenever_the_writing_stopped_it_goes_on(two_epochs):
+    """What a power cut leaves, made by hand."""
+    second, third = two_epochs / "epoch-0002.npz", two_epochs / "epoch-0003.npz"
+    third.with_name("epoch-0003.npz.sha256").write_text("0" * 64 + "\n")
+    assert epochs_found(two_epochs) == 2, "the seal comes before the file"
+    third.with_name("epoch-0003.npz.sha256").write_text("0" * 64 + "\n")
+    third.write_bytes(second.read_bytes()[:2000])
+    assert epochs_found(two_epochs) == 2, "a torn file"
+    for name in ("epoch-0001.npz", "epoch-0001.npz.sha256"):
+        shutil.copy(two_epochs / name.replace("1", "2", 1), two_epochs / name)
+    assert epochs_found(two_epochs) == 2, "the older one was still to be removed"
+    assert sorted(path.name for path in two_epochs.iterdir() if path.suffix != ".damaged") == [
+        "epoch-0002.npz", "epoch-0002.npz.sha256", "lock"]
+
+
+def test_a_flipped_bit_is_said_and_the_run_is_made_again(two_epochs, whole, capsys):
+    flip(two_epochs / "epoch-0002.npz")
+    assert ends_like(whole, [0, 1, 2, 3, 4, 5])
+    assert "epoch-0002.npz is damaged" in capsys.readouterr().out
+    flip(two_epochs / "epoch-0006.npz")
+    assert epochs_found(two_epochs) == 0
+    assert "epoch-0006.npz is damaged" in capsys.readouterr().out
+
+
+def test_rubbish_in_the_folder_of_a_run_is_put_aside(two_epochs, whole, capsys):
+    (two_epochs / "epoch-0003.npz").mkdir()
+    (two_epochs / "epoch-0004.npz.sha256").mkdir()
+    (two_epochs / "epoch-0007.npz").write_bytes(b"rubbish")
+    (two_epochs / "epoch-x.npz").write_bytes(b"")
+    (two_epochs / "notes.txt").write_text("of the reader")
+    (two_epochs / ".partial-x").mkdir()
+    os.unlink(two_epochs / "lock")
+    (two_epochs / "lock").mkdir()
+    checkpoint.write_sealed(two_epochs / "epoch-0008.npz", b"sealed, and not ours")
+    assert ends_like(whole, [2, 3, 4, 5])
+    assert "epoch-0007.npz is damaged" in capsys.readouterr().out
+    assert (two_epochs / "notes.txt").exists() and not (two_epochs / ".partial-x").exists()
+    shutil.rmtree(two_epochs)
+    two_epochs.write_text("a file instead of a folder")
+    assert epochs_found(two_epochs) == 0
+
+
+def test_a_state_of_another_run_is_not_taken(two_epochs, capsys):
+    other = two_epochs.rename(two_epochs.with_name("run-other"))
+    assert epochs_found(other) == 0
+    assert "epoch-0002.npz is damaged (or of an earlier version)" in capsys.readouterr().out
+
+
+def test_run_again_in_the_same_kernel_it_goes_on(home, whole):
+    model = resumable.network()
+    for after in (2, 5, 4):  # in the first epoch, in the second, in the third
+        with pytest.raises(KeyboardInterrupt):
+            resumable.fit(model, resumable.Watch(after, interrupt))
+    assert ends_like(whole, [2, 3, 4, 5], model)
+    assert len(list(home.glob("runs/*"))) == 1
+
+
+def test_interrupted_and_then_changed_it_is_another_run(home):
+    model, (train, validation) = resumable.network(), overlapping_classes()
+    with pytest.raises(KeyboardInterrupt):
+        resumable.fit(model, resumable.Watch(7, interrupt))
+    run = next(home.glob("runs/*")).name
+
+    def run_of(model) -> str:
+        batches = features.Batches(train, shuffle_seed=0)
+        return "run-" + training._run_of(model, batches, validation, resumable.EPOCHS, [])[0]
+
+    assert run_of(model) == run
+    resumable.compiled(model).optimizer.build(model.trainable_variables)
+    assert run_of(model) == run, "the cell that compiles was run once more, too"
+    resumable.compiled(model, 0.005).optimizer.build(model.trainable_variables)
+    assert run_of(model) != run, "with another rate"
+    resumable.compiled(model).optimizer.build(model.trainable_variables)
+    model.set_weights([2 * weight for weight in model.get_weights()])
+    assert run_of(model) != run, "with other weights"
+
+
+def test_a_full_disk_ends_in_a_sentence_and_the_epochs_before_are_kept(home, whole, monkeypatch):
+    writes = []
+
+    def full(file):
+        writes.append(file)
+        if len(writes) == 8:  # seal, file, seal; seal, file, seal; seal, file
+            raise OSError(28, "No space left on device")
+
+    overlapping_classes()  # the features are there
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left on device.* epochs before it are kept.*"
+                                          "TRANSFER_HOME.*epoch-0003.npz"):
+            resumable.fit(resumable.network())
+    assert ends_like(whole, [2, 3, 4, 5])
 
 
 @pytest.mark.parametrize("name", ["vgg16", "mobilenet_v2"])
@@ -154,11 +272,30 @@ def test_the_same_fine_tuning_built_anew_is_the_same_run(home, name):
     """Keras numbers what it names; a run that is to go on must be known all the same."""
     train, validation = overlapping_classes()
     keys = []
-    for weight in (1, 1, 2):
+    for _ in range(2):
         found = models.backbone(name)
         head = keras.Sequential([keras.Input(found.network.output_shape[-1:]), keras.layers.Dense(3)])
-        head.set_weights([np.full(shape.shape, weight) for shape in head.weights])
+        head.set_weights([np.full(shape.shape, 1) for shape in head.weights])
         tail = models.tail(found.network, head, found.first, dropout=0.5)
         tail.compile("adam", loss="sparse_categorical_crossentropy")
-        keys.append(training._key(tail, features.Batches(train), validation, 5))
+        tail.optimizer.build(tail.trainable_variables)
+        keys.append(runs.key(tail, features.Batches(train), validation, 5))
+    head.set_weights([np.full(shape.shape, 2) for shape in head.weights])
+    keys.append(runs.key(tail, features.Batches(train), validation, 5))
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_features_of_another_size_are_refused_with_a_sentence(home, monkeypatch):
+    def small(name, size):
+        photograph = keras.Input((*size, 3))
+        x = keras.layers.Conv2D(4, 3, name="first")(photograph)
+        return models.Backbone(keras.Model(photograph, keras.layers.Conv2D(4, 3, name="last")(x)), halve,
+                               "last", "first")
+
+    monkeypatch.setattr(models, "backbone", small)
+    random = np.random.default_rng(0)
+    kept = [stored(part, random.normal(size=(6, 8, 8, 4)), np.arange(6) % 3) for part in "tv"]
+    with pytest.raises(ValueError, match="224 x 224 pixels gives .222, 222, 4. at first.*8, 8, 4"):
+        training.fine_tuned(small_head(), kept[:1], kept[1], epochs=1)
+    _, tail, _ = training.fine_tuned(small_head(), kept[:1], kept[1], epochs=1, size=(10, 10))
+    assert tail.input_shape == (None, 8, 8, 4)

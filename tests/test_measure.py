@@ -7,7 +7,8 @@ import sys
 import measure
 import numpy as np
 import pytest
-from transfer import ROOT, write_whole
+from filelock import FileLock
+from transfer import ROOT, audit, pipeline, write_whole
 
 METHOD = "mobilenet_v2"
 
@@ -44,6 +45,72 @@ def test_a_run_repeats_to_the_last_digit_and_others_are_not_done_again(home, fol
     (folder / "class0" / "00.jpg").unlink()
     with pytest.raises(ValueError, match="other photographs.*--out"):
         measure.Measurement(str(folder), out)
+
+
+@pytest.fixture
+def measured(home, folder, tmp_path, monkeypatch):
+    """A file with one run of a method that needs no network, and how to measure on."""
+    def run(measurement, parts, settings, seed):
+        return {"validation": {"right": 1, "total": len(parts[1])}, "train": len(parts[0])}
+
+    monkeypatch.setitem(measure.METHODS, METHOD, run)
+    out = tmp_path / "found.json"
+    assert measure.Measurement(str(folder), out).run(METHOD, 0)
+
+    def again(seed: int) -> bool:
+        return measure.Measurement(str(folder), out).run(METHOD, seed)
+
+    return out, again
+
+
+def refused(out, again, seed: int, match: str) -> None:
+    before = out.read_bytes()
+    with pytest.raises(ValueError, match=f"{match}.*choose another --out"):
+        again(seed)
+    assert out.read_bytes() == before
+
+
+def test_each_run_says_with_what_it_was_measured(measured, monkeypatch):
+    out, again = measured
+    versions = measure.versions()
+    monkeypatch.setattr(measure, "versions", lambda: versions | {"tensorflow": "9.9"})
+    assert again(1) and not again(0)
+    runs = json.loads(out.read_text())[METHOD]["runs"]
+    assert runs["0"]["versions"]["augmentation"] == pipeline.AUGMENTATION
+    assert [run["versions"]["tensorflow"] for run in runs.values()] == [versions["tensorflow"], "9.9"]
+
+
+def test_runs_with_other_settings_are_never_dropped(measured, monkeypatch):
+    out, again = measured
+    monkeypatch.setitem(measure.SETTINGS, METHOD, measure.SETTINGS[METHOD] | {"epochs": 7})
+    refused(out, again, 0, r"holds 1 runs of 'mobilenet_v2' with other settings \(epochs\)")
+
+
+def test_runs_are_never_paired_with_another_split(measured, monkeypatch):
+    out, again = measured
+    deal = audit.split
+    monkeypatch.setattr(audit, "split", lambda photographs, seed, *shares:
+                        deal(photographs, seed + 5, *shares))
+    noted = json.loads(out.read_text())
+    noted[METHOD]["runs"]["1"] = noted[METHOD]["runs"].pop("0")
+    write_whole(out, json.dumps(noted))
+    refused(out, again, 0, "the split of seed 0 is not the one")
+
+
+def test_other_photographs_in_files_of_the_same_names_are_refused(measured, folder):
+    out, again = measured
+    one, other = (folder / "class0" / f"0{number}.jpg" for number in (3, 4))
+    other.write_bytes(one.read_bytes())
+    refused(out, again, 1, "other photographs in files of the same names")
+
+
+def test_two_that_write_to_one_file_are_told(measured, folder, monkeypatch):
+    out, _ = measured
+    monkeypatch.setattr(sys, "argv", ["measure.py", "--dataset", str(folder), "--methods", METHOD,
+                                      "--out", str(out)])
+    monkeypatch.setattr(measure.tf.config.experimental, "enable_op_determinism", lambda: None)
+    with FileLock(f"{out}.lock"), pytest.raises(SystemExit, match="another process is writing"):
+        measure.main()
 
 
 def test_json_keeps_every_value_and_lists_in_one_line():

@@ -1,7 +1,5 @@
 """Backbones by name, where fine-tuning enters them, and what is cut out of them."""
 
-import shutil
-
 import keras
 import numpy as np
 import pytest
@@ -40,6 +38,31 @@ def test_each_network_has_its_own_pre_processing(name, holds):
     assert models._module(name) is getattr(keras.applications, holds)
 
 
+@pytest.mark.parametrize("error", [
+    Exception("URL fetch failure on https://x: None -- [SSL: CERTIFICATE_VERIFY_FAILED]"),
+    OSError("Network is unreachable")])
+def test_a_download_that_fails_says_what_to_do(monkeypatch, error):
+    def build(**options):
+        raise error
+
+    monkeypatch.setattr(keras.applications, "EfficientNetB0", build)
+    with pytest.raises(ValueError, match="EfficientNetB0 could not be downloaded .*(SSL|unreach).*HTTPS_PROXY"
+                                         ".*Install Certificates.command.*vgg16, mobilenet_v2"):
+        models.backbone("efficientnet_b0")
+
+
+def test_what_is_no_download_is_not_called_one(monkeypatch):
+    def build(**options):
+        raise {}["mistake"]
+
+    monkeypatch.setattr(keras.applications, "EfficientNetB0", build)
+    with pytest.raises(KeyError):
+        models.backbone("efficientnet_b0")
+    monkeypatch.setitem(models.FILES, "vgg16", "lost.npz")
+    with pytest.raises(FileNotFoundError, match="lost.npz is missing.*git checkout"):
+        models.backbone("vgg16")
+
+
 def test_only_two_classes_of_ten():
     pair = datasets.load("mini").only(["gatto", "cane"])
     assert len(pair) == 40 and pair.class_folders == ("cane", "gatto")
@@ -61,19 +84,3 @@ def test_what_is_wrong_with_a_folder_is_said(home, folder):
     assert "class1/00.jpg: unreadable" in said and "film.mov is not read" in said
     assert "class0/03.jpg and class2/copy.jpg look alike and have two classes" in said
     assert "class0 has 12 photographs" in said
-
-
-def test_an_upload_of_either_version_of_the_widget(home):
-    new, old = ({"name": "a.png", "content": memoryview(b"1")},), {"b.png": {"content": b"2"}}
-    for value, content in ((new, b"1"), (old, b"2")):
-        path, = datasets.uploaded(value)
-        assert open(path, "rb").read() == content
-
-
-def test_an_archive_of_class_folders_is_unpacked(home, folder, tmp_path):
-    archive = shutil.make_archive(str(tmp_path / "mine"), "zip", folder.parent, "set")
-    assert len(datasets.from_folder(datasets.unpack(archive), "mine")) == 36
-    with open(archive, "r+b") as file:
-        file.truncate(500)
-    with pytest.raises(ValueError, match="damaged"):
-        datasets.unpack(archive)

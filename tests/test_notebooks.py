@@ -108,7 +108,7 @@ def test_every_place_names_the_same_repository():
         text = path.read_text(encoding="utf-8")
         for found in re.findall(r"github(?:\.com)?/([\w.-]+/[\w.-]+)/(?:blob|tree)", text):
             assert found == REPOSITORY, path
-        for found in re.findall(r"https://github\.com/([\w.-]+/[\w.-]+) tutorial", text):
+        for found in re.findall(r'ADDRESS = \\?"https://github\.com/([\w.-]+/[\w.-]+)\\?"', text):
             assert found == REPOSITORY, path
 
 

@@ -1,10 +1,14 @@
 """Whatever the file, out come red, green and blue, and the label stays with its image."""
 
+import importlib.util
+import os
+import sys
+
 import numpy as np
 import pytest
 from conftest import picture
-from PIL import Image
-from transfer import datasets, pipeline
+from PIL import EpsImagePlugin, Image
+from transfer import ROOT, datasets, pipeline
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "P", "1", "RGBA", "LA"])
@@ -71,3 +75,57 @@ def test_reading_ahead_changes_no_number(folder):
     for ahead, waiting in zip(pipeline.batches(photographs, (32, 32)),
                               pipeline.batches(photographs, (32, 32), prefetch=False), strict=True):
         assert np.array_equal(ahead[0], waiting[0]) and np.array_equal(ahead[1], waiting[1])
+
+
+def readers():
+    """The lessons' decoder, and its copy in the script that runs without TensorFlow."""
+    yield lambda path: pipeline.decode(str(path), (32, 32))
+    if importlib.util.find_spec("ai_edge_litert"):
+        path = str(ROOT / "scripts" / "predict_litert.py")
+        spec = importlib.util.spec_from_file_location("predict_litert", path)
+        script = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(script)
+        yield lambda path: script.read(str(path), (32, 32))
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "eps", "ps"])
+def test_a_photograph_starts_no_program(tmp_path, monkeypatch, ending):
+    script = tmp_path / "bin" / "gs"
+    script.parent.mkdir()
+    script.write_text(f"#!{sys.executable}\nopen({str(tmp_path / 'started')!r}, 'w')\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{script.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # look for it again
+    photograph = tmp_path / f"x.{ending}"
+    photograph.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+    with pytest.raises(OSError), Image.open(photograph) as image:
+        image.load()
+    assert (tmp_path / "started").exists(), "Pillow alone does start it"
+    (tmp_path / "started").unlink()
+    for read in readers():
+        with pytest.raises(ValueError, match=f"x.{ending}"):
+            read(photograph)
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "MPO", "AVIF", "JPEG2000"])
+def test_every_kind_of_photograph_is_read_whatever_its_ending(tmp_path, kind):
+    if kind not in Image.SAVE_ALL and kind not in Image.SAVE:
+        pytest.skip(f"this Pillow does not write {kind}")
+    more = {"save_all": True, "append_images": [picture(4)]} if kind == "MPO" else {}
+    picture(3).save(tmp_path / "x.jpg", kind, **more)
+    with Image.open(tmp_path / "x.jpg") as image:
+        assert image.format == kind
+    for read in readers():
+        assert read(tmp_path / "x.jpg").shape[-3:] == (32, 32, 3)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.jpg")
+    (tmp_path / "y.jpg").mkdir()
+    for read in readers():
+        for name in ("x.jpg", "y.jpg"):
+            with pytest.raises(ValueError, match=f"{name}: .*no file but"):
+                read(tmp_path / name)
+        with pytest.raises(ValueError, match="z.jpg"):
+            read(tmp_path / "z.jpg")

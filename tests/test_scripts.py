@@ -1,18 +1,26 @@
 """scripts/train.py and predict.py as a new user tries them, on drawings of flowers and vehicles."""
 
+import functools
+import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import keras
 import numpy as np
 import predict
+import predict_litert
 import pytest
+import tensorflow as tf
 import train
+from conftest import picture
 from PIL import Image, ImageDraw
-from transfer import ROOT
+from transfer import ROOT, destination, models, training
 
 
 def draw(kind: str, seed: int) -> Image.Image:
@@ -55,24 +63,31 @@ def command(place, script: str, *arguments) -> dict:
             "env": os.environ | {"TRANSFER_HOME": str(place / "home")}, "text": True}
 
 
+def curves(file) -> dict:
+    """What the epochs so far have brought, and how many seconds each took."""
+    with np.load(file) as arrays:
+        return json.loads(str(arrays["note"]))["curves"]
+
+
 def test_train_is_killed_goes_on_and_its_model_is_asked(place):
     model = place / "out" / "own.keras"
     again = command(place, "train.py", "--dataset", "drawings", "--method", "fine-tuned", "--epochs", 3,
                     "--output", model, "--litert")
     first = subprocess.Popen(**again, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not list(place.glob("home/runs/*-fine-tuned-*/backup/epoch-*")):
+    while not (epochs := list(place.glob("home/runs/*-fine-tuned-*/epoch-*.npz"))):
         assert first.poll() is None, "it ended before it could be killed"
         time.sleep(0.02)
     first.kill()
     first.wait()
     assert not model.exists()
+    done = curves(max(place.glob("home/runs/*-fine-tuned-*/epoch-*.npz")))
 
     trained = subprocess.run(**again, capture_output=True)
     assert trained.returncode == 0, trained.stderr
     assert "torn.jpg: unreadable" in trained.stdout and "IMG_1.HEIC is not read" in trained.stdout
     assert "images to compute" not in trained.stdout  # every feature was found again
-    epochs = next(place.glob("home/runs/*-fine-tuned-*/epochs.csv")).read_text().splitlines()[1:]
-    assert [row.split(",")[0] for row in epochs].count("0") == 1  # and the first epoch
+    found = curves(max(epochs[0].parent.glob("epoch-*.npz")))  # and the epochs: their seconds are the same
+    assert done["seconds"] and {key: found[key][:len(values)] for key, values in done.items()} == done
     noted = json.loads(model.with_suffix(".json").read_text())
     assert sum(noted["photographs"]) == 48 and len(noted["history"]["val_loss"]) == 3
     assert noted["test"]["right"] >= 0.8 * noted["test"]["total"]
@@ -102,18 +117,219 @@ def failure(place, monkeypatch, capsys, script, *arguments) -> str:
     (["--classes", "gatto"], "at least two"),
     (["--backbone", "alexnet"], "no backbone 'alexnet'.*vgg16, mobilenet_v2"),
     (["--output", "model.h5"], "ends in .keras"),
+    (["--alike-bits", "many"], "alike-bits: invalid"), (["--alike-bits", "65"], "alike-bits must be 0 to 64"),
+    (["--output", "new-flower.png/x.keras"], "x.keras cannot be written.*another --output"),
+    (["--output", "x" * 250 + ".keras"], "cannot be written.*another --output"),
+    (["--output", "folder.keras"], "folder.keras is a folder"),
+    (["--output", "diary.keras"], "diary.txt is there and belongs to no model"),
+    (["--dataset", ""], "--dataset: is empty"), (["--test", ""], "--test: is empty"),
+    (["--test", "~nobody-here/x"], "no such user's home"),
 ])
 def test_wrong_arguments_are_said(place, monkeypatch, capsys, arguments, message):
+    (place / "folder.keras").mkdir(exist_ok=True)
+    (place / "diary.txt").write_text("Dear diary")
     assert re.search(message, failure(place, monkeypatch, capsys, train, *arguments))
+    assert (place / "diary.txt").read_text() == "Dear diary"
 
 
 @pytest.mark.parametrize("name, message", [
     ("no.keras", "is missing"), ("torn.keras", "cannot be read as a model"),
-    ("model.tflite", "predict_litert.py")])
+    ("model.tflite", "predict_litert.py"), ("folder.keras", "is no file")])
 def test_a_model_that_is_none_is_said(place, monkeypatch, capsys, name, message):
     (place / "torn.keras").write_bytes(b"PK")
     (place / "torn.txt").write_text("a\nb\n")
+    (place / "folder.keras").mkdir(exist_ok=True)
     assert message in failure(place, monkeypatch, capsys, predict, name, "new-flower.png")
+
+
+@pytest.mark.parametrize("model, message", [
+    ("no.tflite", "there is no model no.tflite"), ("torn.tflite", "torn.tflite is damaged"),
+    ("good.tflite", "no photographs")])
+def test_what_litert_cannot_do_is_said(place, monkeypatch, capsys, model, message):
+    models.export_litert(small(), place / "good.tflite", ["a", "b"])
+    (place / "torn.tflite").write_bytes((place / "good.tflite").read_bytes()[:500])
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert message in failure(place, monkeypatch, capsys, predict_litert, model)
+
+
+def small(classes: int = 2) -> keras.Model:
+    return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.GlobalAveragePooling2D(),
+                             keras.layers.Dense(classes, "softmax")])
+
+
+@pytest.mark.parametrize("script, ending", [(predict, "keras"), (predict_litert, "tflite")])
+def test_what_is_no_photograph_is_named_and_the_rest_answered(place, monkeypatch, capsys, script, ending):
+    """And nothing that the terminal would obey is printed as it is."""
+    model = place / f"names.{ending}"
+    (models.save if ending == "keras" else models.export_litert)(small(), model, ["a\u202eb", "c"])
+    (place / "\x1b[2J.txt").write_text("no photograph")
+    shutil.copy(place / "new-flower.png", place / "\x1b[2J.png")
+    if not (place / "pipe.jpg").exists():
+        os.mkfifo(place / "pipe.jpg")
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "argv", ["x", str(model), "drawings", "pipe.jpg", "\x1b[2J.txt", "no.jpg",
+                                      "\x1b[2J.png", "new-flower.png"])
+    with pytest.raises(SystemExit) as stopped:
+        script.main()
+    said = capsys.readouterr()
+    assert stopped.value.code == 1
+    errors = [line for line in said.err.splitlines() if "INFO" not in line]
+    assert all(any(name in line for line in errors) for name in ("drawings", "pipe.jpg", "[2J.txt", "no.jpg"))
+    assert len(errors) == 4 and len(said.out.splitlines()) == 2 and "new-flower.png" in said.out
+    assert not {"\x1b", "\u202e"} & {*said.out, *said.err} and r"a\u202eb" in said.out
+
+
+ABOUT = {"folder": "/a/pets", "test": "", "classes": ["cat", "dog"], "backbone": "vgg16", "method": "frozen",
+         "seed": 0}
+
+
+def trained(output, name, about) -> Path:
+    """As train.py leaves a model."""
+    path, _ = destination.choose(output, name, about)
+    models.save(small(), path, about["classes"])
+    path.with_suffix(".json").write_text(json.dumps(
+        {"settings": {}, "training": about, "model": destination.digest(path)}))
+    return path
+
+
+def test_two_trainings_share_no_file_silently(home, capsys):
+    first = trained(None, "pets", ABOUT)
+    assert first.name == "pets-vgg16-frozen.keras"
+    assert trained(None, "pets", ABOUT) == first and not capsys.readouterr().out
+    for change in ({"folder": "/b/pets"}, {"seed": 1}, {"classes": ["cat", "cow"]}, {"test": "/t"}):
+        other = trained(None, "pets", ABOUT | change)
+        said = capsys.readouterr().out
+        assert re.fullmatch(r"pets-[0-9a-f]{8}-vgg16-frozen\.keras", other.name)
+        assert said.count("\n") == 1
+        assert all(name in said for name in (first.name, other.name, *change))
+        assert trained(None, "pets", ABOUT | change) == other  # its own name stays
+        capsys.readouterr()
+    assert len(list(first.parent.glob("*.keras"))) == 5
+
+
+def test_a_model_that_was_asked_for_is_replaced_with_a_sentence(home, tmp_path, capsys):
+    path = tmp_path / "own.keras"
+    trained(path, "pets", ABOUT | {"photographs": "1"})
+    trained(path, "pets", ABOUT | {"photographs": "1"})
+    assert not capsys.readouterr().out
+    trained(path, "pets", ABOUT | {"photographs": "2"})
+    assert "other photographs in the same folder; it is replaced" in capsys.readouterr().out
+    trained(path, "pets", ABOUT | {"seed": 7, "photographs": "2"})
+    assert "another training (seed 0); it is replaced" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", [
+    lambda note: note.unlink(), lambda note: note.write_text("{"), lambda note: note.write_text("[]"),
+    lambda note: models.save(small(3), note.with_suffix(".keras"), ["x", "y", "z"])])
+def test_a_model_without_a_note_of_its_own_is_another_training(home, capsys, damage):
+    first = trained(None, "pets", ABOUT)
+    damage(first.with_suffix(".json"))
+    assert trained(None, "pets", ABOUT) != first
+    assert "not known" in capsys.readouterr().out
+
+
+@pytest.fixture
+def quick(home, tmp_path, monkeypatch):
+    """Ten reddish and ten bluish pictures, a network that sees colours only, and train.py on them."""
+    def fill(folder, first="red", second="blue", start=0):
+        for name, colour, seed in ((first, (200, 40, 40), start), (second, (40, 40, 200), 1000 + start)):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            for number in range(10):
+                tinted = Image.blend(picture(seed + number), Image.new("RGB", (100, 80), colour), 0.6)
+                tinted.save(folder / name / f"{number}.png")
+        return folder
+
+    inputs = keras.Input((224, 224, 3))
+    network = keras.Model(inputs, keras.layers.AveragePooling2D(56)(inputs), name="colours")
+    monkeypatch.setattr(models, "backbone", lambda name: models.Backbone(
+        network, lambda images: images / 255.0, "none", "none"))
+    monkeypatch.setattr(training, "frozen_head", functools.partial(training.frozen_head, epochs=6))
+
+    def start(*arguments):
+        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
+        train.main()
+        return next((home / "models").glob("*.json"))
+
+    return fill, start
+
+
+def test_labels_the_wrong_way_round_are_trained_anew(quick, home, tmp_path, capsys):
+    """The stored features are deleted and the class folders' names exchanged: nothing old is read."""
+    fill, start = quick
+    fill(tmp_path / "pets")
+    note = json.loads(start("--dataset", tmp_path / "pets").read_text())
+    assert note["test"]["right"] == note["test"]["total"]
+    shutil.rmtree(home / "features")
+    shutil.rmtree(tmp_path / "pets")
+    fill(tmp_path / "pets", "blue", "red")
+    note = json.loads(start("--dataset", tmp_path / "pets").read_text())
+    assert note["test"]["right"] == note["test"]["total"]
+    assert "other photographs in the same folder" in capsys.readouterr().out
+
+
+def test_a_test_folder_is_searched_for_copies(quick, tmp_path, capsys, monkeypatch):
+    fill, start = quick
+    monkeypatch.setattr(train, "train", lambda given, parts: (small(), {}, {}, "digest"))
+    fill(tmp_path / "train")
+    fill(tmp_path / "test", start=5)  # half of them are training photographs
+    (tmp_path / "test" / "green").mkdir()
+    picture(99).save(tmp_path / "test" / "green" / "1.png")
+    note = json.loads(start("--dataset", tmp_path / "train", "--test", tmp_path / "test").read_text())
+    assert note["left_out_of_the_test"] == 10 and note["photographs"][2] == 10
+    said = capsys.readouterr().out
+    assert "ignored in the test folder" in said and "green" in said
+    assert note["training"]["test"] == str(tmp_path / "test")
+
+
+def test_a_test_folder_of_copies_alone_is_refused(quick, tmp_path):
+    fill, start = quick
+    fill(tmp_path / "train")
+    fill(tmp_path / "test")
+    with pytest.raises(SystemExit, match="error: nothing is left to test on: 20 of 20"):
+        start("--dataset", tmp_path / "train", "--test", tmp_path / "test")
+
+
+def test_a_class_that_the_test_folder_lacks_is_named(quick, tmp_path):
+    fill, start = quick
+    fill(tmp_path / "train")
+    fill(tmp_path / "train", "green", "blue")
+    fill(tmp_path / "test", start=50)
+    with pytest.raises(SystemExit, match="has no green; put photographs of it there"):
+        start("--dataset", tmp_path / "train", "--test", tmp_path / "test")
+
+
+def test_parts_of_a_split_are_no_classes(quick, tmp_path):
+    fill, start = quick
+    fill(tmp_path / "kaggle", "train", "test1")
+    with pytest.raises(SystemExit, match="--dataset .*train.* --test"):
+        start("--dataset", tmp_path / "kaggle")
+
+
+@pytest.mark.parametrize("error, message", [
+    (OSError(28, "No space left on device", "own.keras"), "No space left on device: 'own.keras'"),
+    (ValueError("the names do not fit"), "the names do not fit"), (MemoryError(), "not enough memory"),
+    (tf.errors.ResourceExhaustedError(None, None, "OOM\nhere"), "ResourceExhaustedError: OOM here"),
+    (KeyboardInterrupt(), "goes on from here")])
+def test_what_goes_wrong_at_the_end_is_one_sentence(quick, tmp_path, monkeypatch, error, message):
+    fill, start = quick
+    fill(tmp_path / "pets")
+
+    def save(*_):
+        raise error
+
+    monkeypatch.setattr(models, "save", save)
+    monkeypatch.setattr(train, "train", lambda given, parts: (small(), {}, {}, "digest"))
+    with pytest.raises(SystemExit, match=re.escape(message)) as stopped:
+        start("--dataset", tmp_path / "pets")
+    assert stopped.value.code.strip().count("\n") == 0
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(quick, tmp_path, monkeypatch):
+    fill, start = quick
+    fill(tmp_path / "pets")
+    monkeypatch.setattr(train, "train", lambda given, parts: {}["key"])
+    with pytest.raises(KeyError):
+        start("--dataset", tmp_path / "pets")
 
 
 def test_lesson_8_runs_on_what_is_not_animals(place):

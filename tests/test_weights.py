@@ -48,12 +48,12 @@ def test_features_equal_those_of_the_full_float32_weights(name):
     images = np.stack([
         tf.image.resize(tf.io.decode_image(Path(SHARED / "animals10" / str(file)).read_bytes(),
                                            channels=3, expand_animations=False), (224, 224))
-        for file in reference["files"]])
+        for file in reference["files"][::4]])  # eight of the thirty-two, for time
     backbone = models.load_imagenet_weights(build(name))
     output = backbone.predict(NETWORKS[name][1].preprocess_input(images), verbose=0)
-    features, wanted = output.mean(axis=(1, 2)), reference[name]
+    features, wanted = output.mean(axis=(1, 2)), reference[name][::4]
     cosine = (features * wanted).sum(1) / np.linalg.norm(features, axis=1) / np.linalg.norm(wanted, axis=1)
-    assert len(cosine) == 32 and cosine.min() >= 0.99999
+    assert len(cosine) == 8 and cosine.min() >= 0.99999
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -82,5 +82,8 @@ def test_a_model_of_another_shape_is_refused():
     grey = keras.applications.VGG16(include_top=False, weights=None, input_shape=(64, 64, 1))
     with pytest.raises(ValueError, match="does not fit"):
         models.load_imagenet_weights(grey)
+    narrow = keras.applications.MobileNetV2(alpha=0.35, include_top=False, weights=None)
+    with pytest.raises(ValueError, match=r"does not fit .*alpha=1\)\.$"):  # the file is not to blame
+        models.load_imagenet_weights(narrow)
     with pytest.raises(ValueError, match="imagenet"):
         models.load_imagenet_weights(keras.applications.ResNet50(include_top=False, weights=None))

@@ -1,19 +1,27 @@
 """What the lessons share, so that a lesson shows only what it teaches.
 
 Read in the order of the lessons: `datasets` and `audit` (01), `pipeline` (01, 02), `models`,
-`features`, `training`, `evaluation` (03), `checks` (09), `plots` and `diagrams` (all).
+`features`, `training`, `evaluation` (03), `export` (03, 05, 08), `checks` (09), `plots` and `diagrams`
+(all). The others stand behind one of these: `folders`, `uploads`, `downloads` and `kaggle` behind
+`datasets`; `hashing`, `splits`, `overlap`, `advice` and `catalogue` behind `audit`; `store`, `batches`,
+`fingerprints` and `structure` behind `features` and `training`; `loading` and `destination` behind
+the scripts; `files` behind all that is written.
 
 This file only knows where things are kept and in which language pictures are labelled.
 It trains nothing and downloads nothing.
 """
 
 import contextlib
+import importlib
 import os
 import sys
 from pathlib import Path
 
+from .files import write_whole  # noqa: F401  where the rest of the helper looks for it
+
 REPOSITORY = "owner/transfer-learning"  # written everywhere by `make repository REPO=owner/name`
 ROOT = Path(__file__).resolve().parents[2]
+DRIVE_FOLDER = "transfer-learning"  # not "transfer": a folder of that name looks like this module
 LANGUAGES = ("en", "pt-BR")
 _chosen = {"language": "en", "dataset": "mini"}
 
@@ -27,6 +35,9 @@ def setup(language: str = "en", dataset: str = "", keep_on_drive: bool = False) 
             variable TRANSFER_DATASET, where set, wins: CI and scripts choose with it.
         keep_on_drive: on Colab, keep downloads, features and models on Google Drive, because
             Colab's own disk is lost with the session.
+
+    Raises:
+        SystemExit: there is no TensorFlow here; one sentence says what to do.
     """
     if language not in LANGUAGES:
         raise ValueError(f"language must be one of {LANGUAGES}, not {language!r}")
@@ -36,16 +47,30 @@ def setup(language: str = "en", dataset: str = "", keep_on_drive: bool = False) 
         from google.colab import drive
 
         drive.mount("/content/drive")
-        os.environ["TRANSFER_HOME"] = "/content/drive/MyDrive/transfer"
+        os.environ["TRANSFER_HOME"] = "/content/drive/MyDrive/" + DRIVE_FOLDER
 
-    with quiet():
-        import keras
-        import tensorflow
-
-        tensorflow.get_logger().setLevel("ERROR")  # many small models look like a mistake to it
-        accelerator = "GPU" if tensorflow.config.list_logical_devices("GPU") else "CPU"
+    tensorflow, keras = _tensorflow()
+    accelerator = "GPU" if tensorflow.config.list_logical_devices("GPU") else "CPU"
     print(f"TensorFlow {tensorflow.__version__}, Keras {keras.__version__}, {accelerator}")
     print(f"{dataset} -> {short(home())}")
+
+
+def _tensorflow():
+    """TensorFlow and Keras, or one sentence on how to come by them."""
+    try:
+        with quiet():  # TensorFlow first, for what is missing to be told by its name
+            tensorflow, keras = map(importlib.import_module, ("tensorflow", "keras"))
+    except ModuleNotFoundError as error:
+        if error.name not in ("tensorflow", "keras"):
+            raise
+        sys.exit(f"There is no {error.name} here. On Colab, choose a runtime with a CPU or a GPU (Runtime, "
+                 "Change runtime type); those with a TPU come without it. Elsewhere: pip install -r "
+                 "requirements.txt")
+    if keras.backend.backend() != "tensorflow":
+        sys.exit(f"Keras runs on {keras.backend.backend()} here, and the lessons need TensorFlow: remove the "
+                 "variable KERAS_BACKEND (or the line in ~/.keras/keras.json) and start the kernel again.")
+    tensorflow.get_logger().setLevel("ERROR")  # many small models look like a mistake to it
+    return tensorflow, keras
 
 
 @contextlib.contextmanager
@@ -79,18 +104,16 @@ def home(*parts: str) -> Path:
     """A path below the folder for downloads, caches and models; its parent is created.
 
     The folder is `build/` in the repository, or what TRANSFER_HOME names (a relative path is
-    meant from the repository's root).
+    meant from the repository's root, `~` is the user's home; an empty variable counts as none).
     """
-    path = (ROOT / os.environ.get("TRANSFER_HOME", "build")).joinpath(*parts)
+    chosen = os.environ.get("TRANSFER_HOME") or "build"
+    try:
+        folder = Path(chosen).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"TRANSFER_HOME={chosen}: there is no such user's home") from error
+    path = (ROOT / folder).joinpath(*parts)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write beside, then rename: an interruption leaves the old file or the new one, never a part."""
-    beside = path.with_suffix(".partial")
-    beside.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(beside, path)
 
 
 def short(path: str | Path) -> str:

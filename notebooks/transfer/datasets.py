@@ -4,22 +4,25 @@ It does not open the photographs (`audit` does) and does not split them (`audit.
 """
 
 import csv
+import hashlib
 import io
+import json
 import os
-import shutil
-import subprocess
-import sys
-import zipfile
+import unicodedata
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from . import ROOT, dataset_choice, home, language, short, write_whole
+from . import ROOT, dataset_choice, language, write_whole
+from .downloads import DOWNLOADS, animals10, cats_vs_dogs, check_download  # noqa: F401
+from .files import alone
+from .folders import EXTENSIONS, are_parts, classes, descend, explain, passed_over  # noqa: F401
+from .uploads import unpack, uploaded  # noqa: F401  lessons look for them here
 
 IMAGE_SIZE = (224, 224)  # (height, width) in pixels: what both backbones were trained with
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 
 # Folder on disk -> name in each language. A folder that is not listed keeps its own name.
 CLASS_NAMES = {
@@ -36,17 +39,6 @@ CLASS_NAMES = {
     "Cat": {"en": "cat", "pt-BR": "gato"},
     "Dog": {"en": "dog", "pt-BR": "cachorro"},
 }
-
-# What a whole download looks like. Ranges, because publishers replace single files.
-DOWNLOADS = {
-    "animals10": {"classes": 10, "files": (26_000, 26_400), "bytes": (550e6, 700e6)},
-    "cats_vs_dogs": {"classes": 2, "files": (24_900, 25_000), "bytes": (700e6, 900e6)},
-}
-KAGGLE_NAME = "alessiocorrado99/animals10"
-MICROSOFT_ZIP = (
-    "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/"
-    "kagglecatsanddogs_5340.zip"  # linked from the download centre's page 54765
-)
 
 
 @dataclass(frozen=True)
@@ -111,8 +103,17 @@ class Dataset:
 
 
 def names(class_folders) -> list[str]:
-    """Classes in the reader's language; one that is not listed keeps its folder's name."""
-    return [CLASS_NAMES.get(folder, {}).get(language(), folder) for folder in class_folders]
+    """Classes in the reader's language; one that is not listed keeps its folder's name.
+
+    So do those that would get the same name (cane and dog are both "dog" in English).
+    """
+    shown = [CLASS_NAMES.get(folder, {}).get(language(), folder) for folder in class_folders]
+    often = Counter(map(_plain, shown))
+    return [folder if often[_plain(name)] > 1 else name for folder, name in zip(class_folders, shown)]
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def load(choice: str = "") -> Dataset:
@@ -120,172 +121,143 @@ def load(choice: str = "") -> Dataset:
 
     Args:
         choice: "mini", "animals10", "cats_vs_dogs" or a folder of class folders (a relative one
-            is meant from the repository's root); by default what the set-up cell chose.
+            is meant from the repository's root, `~` is the user's home); by default what the set-up
+            cell chose.
 
     Raises:
         FileNotFoundError: the folder is missing or holds no class folders with photographs.
+        ValueError: a class folder has a name that cannot be shown; a download is not whole.
+        RuntimeError, OSError: the download failed.
     """
-    choice = choice or dataset_choice()
-    find = {"mini": lambda: ROOT / "data" / "mini", "animals10": _animals10,
-            "cats_vs_dogs": _cats_vs_dogs}
+    choice = str(choice) or dataset_choice()
+    find = {"mini": lambda: ROOT / "data" / "mini", "animals10": animals10, "cats_vs_dogs": cats_vs_dogs}
     root = find[choice]() if choice in find else (ROOT / Path(choice).expanduser()).resolve()
     return from_folder(root, choice if choice in find else root.name)
 
 
 def load_from_here(choice: str) -> Dataset:
     """As `load`, for a command line: a relative folder is meant from where the command is given."""
-    return load(str(Path(choice).resolve()) if Path(choice).is_dir() else choice)
+    here = Path(choice).expanduser()
+    return load(str(here.resolve()) if choice and here.is_dir() else choice)
 
 
 def from_folder(root: Path, name: str) -> Dataset:
-    """List a folder of class folders. Group names come from a SOURCES.csv, where there is one."""
+    """List a folder of class folders. Group names come from a SOURCES.csv, where there is one.
+
+    Where the folder holds one folder only, the class folders are looked for in there.
+
+    Raises:
+        FileNotFoundError: as `load`; the message names what was found, and what to do.
+        ValueError: a class folder's name holds a line break or another control character.
+    """
     if not root.is_dir():
         raise FileNotFoundError(
             f"no folder {root}. TRANSFER_DATASET takes mini, animals10, cats_vs_dogs or a folder "
             f"with one folder per class; a relative one is meant from {ROOT}.")
-    files = sorted(path.relative_to(root).as_posix() for path in root.glob("*/*")
-                   if path.suffix.lower() in EXTENSIONS and not path.name.startswith("."))
-    folders = tuple(sorted({file.split("/")[0] for file in files}))
-    if len(folders) < 2:
-        raise FileNotFoundError(
-            f"{root} needs at least two folders (one per class) with photographs directly inside; "
-            f"found {list(folders) or 'none'}. Endings read: {', '.join(EXTENSIONS)}.")
-    group_of = {}
-    if (root / "SOURCES.csv").exists():
-        with open(root / "SOURCES.csv", encoding="utf-8", newline="") as table:
-            group_of = {row["file"]: row["group"] for row in csv.DictReader(table)}
+    found, inner = classes(root), descend(root)
+    if len(found) < 2 and inner != root and len(classes(inner)) > 1:
+        print(f"{root} holds one folder only; the class folders are those in {inner}")
+        return from_folder(inner, name)
+    if len(found) < 2 or are_parts(found):
+        raise FileNotFoundError(explain(root, found))
+    folders = tuple(sorted(found))
+    _check_names(root, folders)
+    files = sorted(f"{folder}/{file}" for folder in folders for file in found[folder])
     labels = [folders.index(file.split("/")[0]) for file in files]
+    group_of = _groups(root / "SOURCES.csv")
     groups = [group_of.get(file, file) for file in files]
+    if group_of and not group_of.keys() & set(files):
+        print(f"{root / 'SOURCES.csv'} names none of the photographs, so it says nothing of their groups; "
+              "its column file should read like " + files[0])
     return Dataset(name, root, np.array(files), np.array(labels), folders, np.array(groups))
+
+
+def _check_names(root: Path, folders: tuple[str, ...]) -> None:
+    """Names go to plain text files, one a line, and to the screen."""
+    for folder in folders:
+        if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in folder):
+            raise ValueError(f"the class folder {folder!r} in {root} has a line break, a control character "
+                             "or a letter that is no UTF-8 in its name: rename it.")
+    shown = [CLASS_NAMES.get(folder, {}).get(language(), folder) for folder in folders]
+    for one, count in Counter(map(_plain, shown)).items():
+        if count > 1:
+            alike = [folder for folder, name in zip(folders, shown) if _plain(name) == one]
+            print(f"the folders {' and '.join(alike)} would all be called {one!r}: each keeps its folder's "
+                  "name. If they are one class, put their photographs into one folder.")
+
+
+def _groups(table: Path) -> dict[str, str]:
+    """File -> group; a table of the reader's own, made for something else, is not used."""
+    if not table.is_file():
+        return {}
+    try:
+        with open(table, encoding="utf-8-sig", newline="") as rows:
+            return {row["file"].replace("\\", "/"): row["group"] for row in csv.DictReader(rows)
+                    if row["file"] and row["group"]}
+    except (KeyError, UnicodeDecodeError, csv.Error):
+        print(f"{table} is not used: it is no table in UTF-8 with commas and the columns file and group.")
+        return {}
 
 
 def as_folder(photographs: Dataset, folder: Path) -> Path:
     """These photographs as a folder of class folders, for loaders that want one (lesson 07).
 
     Every file is decoded and written as PNG, scaled down to at most 500 pixels, so that any loader
-    reads it. What is there already stays; files and classes that do not belong go.
+    reads it. What is there already and has not changed stays; what does not belong goes.
 
     Args:
-        photographs: of one data set, always the same one for a folder.
-        folder: to be filled.
-    """
-    from .pipeline import decode
+        photographs: of one data set.
+        folder: to be filled; it is empty, or was filled here before.
 
-    wanted = {folder / f"{file}.png": path for file, path in zip(photographs.files, photographs.paths)}
-    for stray in set(folder.glob("*/*")) - set(wanted):
-        stray.unlink()
-    for classes in folder.glob("*"):
-        if not any(classes.iterdir()):
-            classes.rmdir()  # a loader would count it as a class
-    for target, path in wanted.items():
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            image = Image.fromarray(decode(path))
-            image.thumbnail((500, 500))
-            content = io.BytesIO()
-            image.save(content, "png")
-            write_whole(target, content.getvalue())
+    Raises:
+        ValueError: it holds something else (nothing is deleted then), or a photograph cannot be decoded.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with alone(folder.with_name(f"{folder.name}.lock"), "fills the same folder"):
+        _fill(photographs, folder)
     return folder
 
 
-def uploaded(value) -> list[str]:
-    """What was given to an ipywidgets `FileUpload`, written to files; their paths (lesson 08).
+def _fill(photographs: Dataset, folder: Path) -> None:
+    from .pipeline import decode
 
-    Args:
-        value: the widget's `value`, of ipywidgets 7 (Colab: a dictionary) or 8 (a tuple).
-    """
-    if isinstance(value, dict):
-        value = [{"name": name, "content": one["content"]} for name, one in value.items()]
-    paths = [home("uploads", Path(one["name"]).name) for one in value]
-    for path, one in zip(paths, value):
-        write_whole(path, bytes(one["content"]))
-    return [str(path) for path in paths]
+    note = folder.with_name(f"{folder.name}.json")  # what was written here, and what it was made of
+    made = _read_note(note)
+    wanted = {f"{file}.png": path for file, path in zip(photographs.files, photographs.paths)}
+    found = [Path(path, name).relative_to(folder) for path, _, names in os.walk(folder) for name in names]
+    strays = [path for path in found if path.as_posix() not in wanted]
+    foreign = [path for path in strays if path.as_posix() not in made
+               and not (made and any(part.startswith(".partial-") for part in path.parts))]
+    if foreign:
+        raise ValueError(f"{folder} holds {foreign[0]}, which was not made here, so nothing in it is "
+                         "touched: give another folder, or delete this one.")
+    write_whole(note, json.dumps(made | {name: made.get(name) for name in wanted}))
+    for stray in strays:
+        (folder / stray).unlink()
+    for path, _, _ in os.walk(folder, topdown=False):
+        if not os.listdir(path):
+            os.rmdir(path)  # a loader would count it as a class
+    now = {name: [path, os.stat(path).st_size, os.stat(path).st_mtime_ns] for name, path in wanted.items()}
+    for name, state in now.items():
+        if [*state, _digest(folder / name)] == made.get(name):
+            now[name] = made[name]
+        else:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            image = Image.fromarray(decode(state[0]))
+            image.thumbnail((500, 500))
+            content = io.BytesIO()
+            image.save(content, "png")
+            write_whole(folder / name, content.getvalue())
+            now[name] = [*state, _digest(folder / name)]
+    write_whole(note, json.dumps(now))
 
 
-def unpack(archive: Path) -> Path:
-    """Unpack a .zip of class folders beside TRANSFER_HOME's other uploads; the folder that holds them.
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
-    Raises:
-        ValueError: it is no whole archive.
-    """
-    folder = home("uploads", Path(archive).stem)
-    shutil.rmtree(folder, ignore_errors=True)  # of an earlier upload of that name
+
+def _read_note(note: Path) -> dict:
     try:
-        shutil.unpack_archive(archive, folder)
-    except (shutil.ReadError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{archive} is damaged or no archive ({error}): pack and upload it again") from error
-    inner = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(("_", "."))]
-    return inner[0] if len(inner) == 1 else folder
-
-
-def check_download(root: Path, name: str) -> None:
-    """Raise an error that says what is wrong unless this folder is a whole copy of the data set."""
-    expected = DOWNLOADS[name]
-    files = [path for path in root.glob("*/*") if path.suffix.lower() in EXTENSIONS]
-    found = {"classes": len({path.parent.name for path in files}), "files": len(files),
-             "bytes": sum(path.stat().st_size for path in files)}
-    for what, value in found.items():
-        low, high = expected[what] if what != "classes" else (expected[what], expected[what])
-        if not low <= value <= high:
-            raise ValueError(f"{name} in {root} is not whole: {value:,} {what}, expected {low:,.0f} to "
-                             f"{high:,.0f}. Delete {root.parents[1]} and run the cell again.")
-
-
-def _animals10() -> Path:
-    for mounted in Path("/kaggle/input").glob("**/raw-img"):
-        return mounted
-    return _download("animals10", "raw-img", _kaggle_zip)
-
-
-def _cats_vs_dogs() -> Path:
-    for mounted in Path("/kaggle/input").glob("**/PetImages"):
-        return mounted
-    return _download("cats_vs_dogs", "PetImages", _microsoft_zip)
-
-
-def _download(name: str, inner: str, fetch) -> Path:
-    """Fetch a zip, unpack and check it beside, and only then give it its final name."""
-    final = home("downloads", name)
-    if final.is_dir():
-        return final
-    beside = home("downloads", f"{name}.partial")
-    beside.mkdir(exist_ok=True)
-    archive = fetch(beside)
-    print(f"unpacking {short(archive)}")
-    shutil.rmtree(beside / "unpacked", ignore_errors=True)
-    try:
-        with zipfile.ZipFile(archive) as content:
-            content.extractall(beside / "unpacked")
-    except zipfile.BadZipFile as error:
-        archive.unlink()
-        raise ValueError(f"{archive} was damaged and is deleted: run the cell again.") from error
-    check_download(beside / "unpacked" / inner, name)
-    os.replace(beside / "unpacked" / inner, final)
-    shutil.rmtree(beside)
-    return final
-
-
-def _kaggle_zip(folder: Path) -> Path:
-    """Kaggle's own command: needs no account for a public data set, and goes on where it stopped."""
-    command = shutil.which("kaggle") or Path(sys.executable).with_name("kaggle")
-    process = subprocess.Popen(
-        [command, "datasets", "download", KAGGLE_NAME, "--path", str(folder)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    while piece := process.stdout.read(64):
-        print(piece, end="", flush=True)  # Kaggle's progress bar, in the notebook as well
-    archive = folder / (KAGGLE_NAME.split("/")[1] + ".zip")
-    if process.wait() != 0 or not archive.exists():
-        raise RuntimeError(
-            "Kaggle's download failed (its message is above). No account is needed, so first try "
-            "again, or `pip install -U kaggle`. If Kaggle asks you to sign in: make a token at "
-            "https://www.kaggle.com/settings, put it into the variable KAGGLE_API_TOKEN (on Colab "
-            "a secret of that name) or the file ~/.kaggle/access_token, and run the cell again. "
-            f"Or download {KAGGLE_NAME} in a browser and set TRANSFER_DATASET to its raw-img.")
-    return archive
-
-
-def _microsoft_zip(folder: Path) -> Path:
-    import keras
-
-    return Path(keras.utils.get_file("cats_vs_dogs.zip", MICROSOFT_ZIP, cache_dir=str(folder),
-                                     cache_subdir="."))
+        return dict(json.loads(note.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import tensorflow as tf
+from filelock import FileLock
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from scipy.stats import binomtest
 
-from . import ROOT, home, write_whole
+from . import ROOT, home
 from .features import Batches, Features
+from .files import read_sealed, write_sealed
 
 
 @dataclass(frozen=True)
@@ -166,9 +168,11 @@ def grad_cam(backbone: keras.Model, head: keras.Model, images: np.ndarray, class
 def note(method: str, score: Score, seconds: float) -> None:
     """Write a result down for the summary that `make tutorial` prints at its end."""
     path = home("summary.json")
-    noted = json.loads(path.read_text()) if path.exists() else {}
-    noted[method] = [str(score), round(seconds, 1)]
-    write_whole(path, json.dumps(noted))
+    with FileLock(f"{path}.lock"):  # two lessons may run at once
+        content = read_sealed(path)
+        noted = json.loads(content) if content else {}
+        noted[method] = [str(score), round(seconds, 1)]
+        write_sealed(path, json.dumps(noted))
 
 
 def measured(dataset: str) -> dict:

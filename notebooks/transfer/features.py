@@ -2,144 +2,33 @@
 
 A frozen network gives the same numbers for the same image every time. So they are computed once
 and found again by the next epoch, the next lesson and the next session. Each image is known by
-its own bytes and each *recipe* (weights, layer, size, pre-processing, augmentation) has a folder
-of its own, so nothing stale can be read: change anything, and it is another entry.
-
-A folder holds `rows.f16`, one row of float16 numbers per image, and `keys.txt`, one line per row.
-Both only grow. A row counts once its line is there, and the line is written after the row has
-reached the disk, so an interrupted run leaves whole rows or nothing.
+its own bytes and each *recipe* (weights, architecture, layer, size, pre-processing, augmentation,
+precision) has a folder of its own, so nothing stale can be read: change anything, and it is another
+entry. `store` keeps the rows and proves each of them when it is read.
 """
 
+import contextlib
 import hashlib
-import json
 import os
 import shutil
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
-from filelock import FileLock
 from tqdm import tqdm
 
-from . import home, pipeline
+from . import fingerprints, home, pipeline
+from .batches import Batches, Features  # noqa: F401  lessons find `Batches` here
 from .datasets import IMAGE_SIZE, Dataset
+from .files import alone
 from .models import weights_digest
+from .store import REMEDY, Store, old_folders
+from .structure import structure
 
 SPARE_BYTES = 500e6  # left free on the disk, whatever the features need
-
-
-class Store:
-    """The append-only file of one recipe."""
-
-    def __init__(self, recipe: dict, shape: tuple[int, ...]):
-        name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
-        self.folder = home("features", f"{recipe['network']}-{recipe['layer']}-{name}")
-        self.folder.mkdir(exist_ok=True)
-        (self.folder / "recipe.json").write_text(json.dumps(recipe, indent=1))
-        self.shape, self.row_bytes = shape, 2 * int(np.prod(shape))
-        self.rows_file, self.keys_file = self.folder / "rows.f16", self.folder / "keys.txt"
-        self.rows_file.touch()
-        self.keys_file.touch()
-
-    def index(self) -> dict[str, int]:
-        """Key of each whole row -> its number."""
-        lines = self.keys_file.read_text().split("\n")[:-1]  # a torn last line has no newline
-        return {key: row for row, key in enumerate(lines[:self._whole_rows()])}
-
-    def _whole_rows(self) -> int:
-        whole_lines = self.keys_file.stat().st_size // 65  # 64 hexadecimal digits and a newline
-        return min(whole_lines, self.rows_file.stat().st_size // self.row_bytes)
-
-    def append(self, keys: list[str], rows: np.ndarray) -> None:
-        """Add whole rows; what an interruption left half-written is overwritten."""
-        if not np.isfinite(rows).all():
-            raise ValueError("features do not fit float16 (an activation over 65,504): is the "
-                             "pre-processing the one these weights were trained with?")
-        whole = self._whole_rows()
-        for path, size, content in (
-                (self.rows_file, self.row_bytes, rows.tobytes()),
-                (self.keys_file, 65, "".join(key + "\n" for key in keys).encode())):
-            with open(path, "r+b") as file:
-                file.truncate(whole * size)
-                file.seek(0, os.SEEK_END)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-
-
-class Features:
-    """The stored rows of some photographs, with their labels; read from disk when asked for.
-
-    Attributes:
-        labels: (n,) int64, in the order of the photographs asked for.
-        shape: (n, …), the shape of all rows together.
-        computed: how many of the photographs the network had to see for this.
-        recipe: the name of the folder they lie in; another recipe has another.
-    """
-
-    def __init__(self, store: Store, rows: np.ndarray, labels: np.ndarray, computed: int = 0):
-        self.rows, self.labels, self.shape = rows, labels, (len(rows), *store.shape)
-        self.computed, self.recipe = computed, store.folder.name
-        self._memory = np.memmap(store.rows_file, dtype="float16", mode="r").reshape(
-            -1, *store.shape)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, which) -> np.ndarray:
-        """Rows of these positions as float32; `features[:]` is all of them."""
-        return self._memory[self.rows[which]].astype("float32")
-
-
-class Batches:
-    """Features and labels in batches, read from disk one batch at a time; `data` is for `fit`.
-
-    The order of an epoch follows from seed and epoch alone, so a training that was interrupted and
-    goes on with epoch 3 sees what it would have seen.
-
-    Args:
-        features: of the photographs; or a list, the same photographs in several augmented views,
-            of which each epoch draws one per photograph.
-        batch_size: rows per batch; the last one may be smaller.
-        shuffle_seed: None keeps the order of the photographs.
-    """
-
-    def __init__(self, features: Features | list[Features], batch_size: int = 32,
-                 shuffle_seed: int | None = None):
-        self.views = features if isinstance(features, list) else [features]
-        self.batch_size, self.seed = batch_size, shuffle_seed
-        self.start_epoch(0)
-
-    def start_epoch(self, epoch: int) -> None:
-        """Draw the order and the views of this epoch, counted from 0."""
-        self.epoch, self.order = epoch, np.arange(len(self.views[0]))
-        self.view = np.zeros(len(self.order), int)
-        if self.seed is not None:
-            random = np.random.default_rng([self.seed, epoch])
-            random.shuffle(self.order)
-            self.view = random.integers(len(self.views), size=len(self.order))
-
-    def __len__(self) -> int:
-        return -(-len(self.order) // self.batch_size)
-
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        which = self.order[number * self.batch_size:(number + 1) * self.batch_size]
-        rows = np.empty((len(which), *self.views[0].shape[1:]), "float32")
-        for number, view in enumerate(self.views):
-            drawn = self.view[which] == number
-            rows[drawn] = view[which[drawn]]
-        return rows, self.views[0].labels[which]
-
-    def data(self) -> tf.data.Dataset:
-        """What Keras takes: float32 (batch, …) and int64 (batch,), of the epoch that was started last."""
-        rows = tf.TensorSpec((None, *self.views[0].shape[1:]), "float32")
-        data = tf.data.Dataset.from_generator(
-            lambda: (self[number] for number in range(len(self))),
-            output_signature=(rows, tf.TensorSpec((None,), "int64")))
-        data = data.apply(tf.data.experimental.assert_cardinality(len(self)))
-        return pipeline.without_autotuning(data.prefetch(2))
+ROUNDS = 5  # of looking, and computing what is missing
+_said = []
 
 
 def extract(photographs: Dataset, backbone: keras.Model, preprocess, layers=("pooled",),
@@ -153,7 +42,7 @@ def extract(photographs: Dataset, backbone: keras.Model, preprocess, layers=("po
         photographs: which files; their labels come along.
         backbone: a network without top, such as `keras.applications.VGG16(include_top=False)`.
         preprocess: takes float32 RGB in 0–255, (batch, height, width, 3), and returns what the
-            network was trained with. It is known by what it does to a test image, not by name.
+            network was trained with. It is known by its code and by what it does, not by its name.
         layers: where to stop: names of layers, or "pooled" for the global average of the output.
             Several are computed in one pass.
         size: (height, width) in pixels.
@@ -165,34 +54,72 @@ def extract(photographs: Dataset, backbone: keras.Model, preprocess, layers=("po
         One `Features` per layer, rows in the order of `photographs`.
 
     Raises:
-        OSError: the disk has not enough room; nothing is written then.
-        ValueError: a photograph is damaged (the message names it).
+        OSError: the disk has not enough room, and nothing is written then; or it filled up in the
+            middle, or cannot be written. The message names the file.
+        ValueError: a photograph is damaged (the message names it), or `augment` does not follow its seed.
     """
     outputs = {layer: keras.ops.mean(backbone.output, axis=(1, 2)) if layer == "pooled"
                else backbone.get_layer(layer).output for layer in layers}
+    recipe = _recipe(backbone, preprocess, size, augment, view)
     shapes = keras.Model(backbone.inputs, outputs).compute_output_shape((1, *size, 3))
-    recipe = {
-        "network": backbone.name, "weights": weights_digest(backbone), "size": list(size),
-        "resize": pipeline.RESIZE, "preprocess": _fingerprint(preprocess), "dtype": "float16",
-        "augment": augment and [_fingerprint(lambda x: augment(x[0], (1, 2))), view],
+    stores = {layer: _store(recipe, layer, keras.Model(backbone.inputs, output), shapes[layer][1:])
+              for layer, output in outputs.items()}
+    _say_what_is_old()
+    keys = [_key(path) for path in photographs.paths]
+    paths, computed = dict(zip(keys, photographs.paths)), set()
+    for _ in range(ROUNDS):
+        found = {layer: store.find(keys) for layer, store in stores.items()}
+        missing = {layer: outputs[layer] for layer in outputs if len(found[layer]) < len(paths)}
+        if not missing:
+            return {layer: Features(store, found[layer], keys, photographs.labels, len(computed))
+                    for layer, store in stores.items()}
+        lock = home("features", f"{fingerprints.digest(recipe)}.lock")  # whatever the layers
+        with alone(lock, "computes the same features"):
+            known = {layer: stores[layer].mend(keys) for layer in missing}  # others may have computed it
+            missing = {layer: output for layer, output in missing.items() if len(known[layer]) < len(paths)}
+            todo = {key: path for key, path in paths.items()
+                    if any(key not in known[layer] for layer in missing)}
+            if todo:
+                _check_room(len(todo), [stores[layer] for layer in missing])
+                network = keras.Model(backbone.inputs, missing, name=backbone.name)
+                images = _images(todo, size, augment, view)
+                _run(network, preprocess, images, todo, batch_size, stores, known)
+            computed |= todo.keys()
+    raise OSError(f"{home('features')}: what was written could not be read again, {ROUNDS} times. Is the "
+                  f"disk failing? If so, {REMEDY}.")
+
+
+def _recipe(backbone: keras.Model, preprocess, size, augment, view: int) -> dict:
+    """All that decides what is computed, but the layer."""
+    rules = tf.config.optimizer.get_experimental_options()  # they may lower the precision
+    return {
+        "network": backbone.name, "weights": weights_digest(backbone), "size": [int(side) for side in size],
+        "resize": pipeline.RESIZE, "dtype": "float16",
+        "preprocess": fingerprints.of_preprocess(preprocess, tuple(size)),
+        "augment": augment and [fingerprints.of_augment(augment, tuple(size)), int(view)],
+        "precision": {
+            "policy": keras.config.dtype_policy().name, "floatx": keras.config.floatx(),
+            "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
+            **{rule: on for rule, on in rules.items() if "mixed_precision" in rule and on}},
     }
-    stores = {layer: Store(recipe | {"layer": layer}, tuple(shapes[layer][1:])) for layer in layers}
-    keys = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in photographs.paths]
-    with FileLock(stores[layers[0]].folder / "lock"):  # a second notebook waits, then finds it done
-        known = {layer: store.index() for layer, store in stores.items()}
-        missing = [layer for layer in layers if not known[layer].keys() >= set(keys)]
-        todo = {key: path for key, path in zip(keys, photographs.paths)
-                if any(key not in known[layer] for layer in missing)}
-        if todo:
-            _check_room(len(todo), [stores[layer] for layer in missing])
-            network = keras.Model(backbone.inputs, {layer: outputs[layer] for layer in missing},
-                                  name=backbone.name)
-            images = _images(todo, size, augment, view)
-            _run(network, preprocess, images, batch_size, list(todo), stores, known)
-    indices = {layer: store.index() for layer, store in stores.items()}
-    return {layer: Features(stores[layer], np.array([index[key] for key in keys]), photographs.labels,
-                            len(todo))
-            for layer, index in indices.items()}
+
+
+def _store(recipe: dict, layer: str, network: keras.Model, shape: tuple[int, ...]) -> Store:
+    """Where what this network computes is kept; its layers' own precision is part of the structure."""
+    return Store({**recipe, "layer": layer, "structure": fingerprints.digest(structure(network))}, shape)
+
+
+def _key(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _say_what_is_old() -> None:
+    number, size = old_folders()
+    if number and not _said:
+        _said.append(number)
+        print(f"{number} folder{'s' * (number > 1)} below {home('features')} with a file rows.f16 "
+              f"({size / 1e6:,.1f} MB) are of an earlier version, are not read, and can be deleted.")
 
 
 def _images(todo: dict[str, str], size, augment, view) -> tf.data.Dataset:
@@ -208,7 +135,7 @@ def _images(todo: dict[str, str], size, augment, view) -> tf.data.Dataset:
     return pipeline.without_autotuning(data.map(one, num_parallel_calls=os.cpu_count()))
 
 
-def _run(network: keras.Model, preprocess, images: tf.data.Dataset, batch_size: int, keys: list[str],
+def _run(network: keras.Model, preprocess, images: tf.data.Dataset, todo: dict[str, str], batch_size: int,
          stores: dict[str, Store], known: dict[str, dict]) -> None:
     """Show the images to the network, in batches, and store what is not known yet of each layer."""
     strategy, network = _shared(network)
@@ -218,16 +145,34 @@ def _run(network: keras.Model, preprocess, images: tf.data.Dataset, batch_size: 
     def run(batch):
         return network(preprocess(batch), training=False)
 
-    data = images.batch(batch_size).prefetch(2)
-    with tqdm(total=len(keys), desc=f"{network.name} {', '.join(network.output)}", unit=" images",
-              file=sys.stdout) as bar:
-        for batch in strategy.experimental_distribute_dataset(data):
-            computed, batch_keys = strategy.run(run, (batch,)), keys[bar.n:bar.n + batch_size]
-            for layer, rows in computed.items():
-                new = [i for i, key in enumerate(batch_keys) if key not in known[layer]]
-                rows = strategy.gather(rows, axis=0).numpy()[new].astype("float16")
-                stores[layer].append([batch_keys[i] for i in new], rows)
-            bar.update(len(batch_keys))
+    keys, done = list(todo), 0
+    data = strategy.experimental_distribute_dataset(images.batch(batch_size).prefetch(2))
+    with _named_if_damaged(lambda: [todo[key] for key in keys[done:done + batch_size]]), tqdm(
+            total=len(keys), desc=f"{network.name} {', '.join(network.output)}", unit=" images",
+            file=sys.stdout) as bar:
+        try:
+            for batch in data:
+                batch_keys = keys[done:done + batch_size]
+                for layer, rows in strategy.run(run, (batch,)).items():
+                    new = [i for i, key in enumerate(batch_keys) if key not in known[layer]]
+                    rows = strategy.gather(rows, axis=0).numpy()[new].astype("float16")
+                    stores[layer].append([batch_keys[i] for i in new], rows)
+                done += len(batch_keys)
+                bar.update(len(batch_keys))
+        finally:
+            for layer in network.output:
+                stores[layer].commit()
+
+
+@contextlib.contextmanager
+def _named_if_damaged(paths):
+    """TensorFlow's error in words, if one of `paths()`, the batch under way, cannot be read."""
+    try:
+        yield
+    except tf.errors.OpError:
+        for path in paths():
+            pipeline.decode(path)  # raises ValueError, which names the file
+        raise
 
 
 def _shared(network: keras.Model) -> tuple[tf.distribute.Strategy, keras.Model]:
@@ -250,18 +195,11 @@ def gpus() -> list[str]:
     return [device.name for device in tf.config.list_logical_devices("GPU")]
 
 
-def _fingerprint(function) -> str:
-    """What a function does to a fixed image, as 16 hexadecimal digits."""
-    probe = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype("float32")
-    result = np.asarray(function(tf.constant(probe)), dtype="float64")
-    return hashlib.sha256(np.round(result, 2).tobytes()).hexdigest()[:16]
-
-
 def _check_room(number: int, stores: list[Store]) -> None:
     needed = number * sum(store.row_bytes for store in stores)
     free = shutil.disk_usage(stores[0].folder).free
     if needed + SPARE_BYTES > free:
-        raise OSError(f"features of {number:,} images need {needed / 1e6:,.0f} MB and the disk "
-                      f"of {stores[0].folder.parent} has {free / 1e6:,.0f} MB free. Free some, or "
-                      "set TRANSFER_HOME to a folder on a larger disk.")
+        raise OSError(f"features of {number:,} images need {needed / 1e6:,.0f} MB, and "
+                      f"{SPARE_BYTES / 1e6:,.0f} MB are left free beside them; the disk of "
+                      f"{stores[0].folder.parent} has {free / 1e6:,.0f} MB free. Free some, or {REMEDY}.")
     print(f"{number:,} images to compute, {needed / 1e6:,.1f} MB ({free / 1e9:,.0f} GB free)")

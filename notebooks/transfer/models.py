@@ -3,24 +3,23 @@
 Lessons 03, 04 and 07 build their models in plain Keras; `backbone`, `tail` and `whole` repeat it.
 """
 
-import contextlib
 import hashlib
-import io
-import json
-import os
-import subprocess
-import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from . import ROOT, quiet, short, write_whole
+from . import ROOT, short
 from .datasets import IMAGE_SIZE
+from .export import (  # noqa: F401  the lessons find them here
+    check_class_names,
+    export_litert,
+    predict_in_fresh_process,
+    run_litert,
+    save,
+)
 
 WEIGHTS = ROOT / "data" / "weights"
 FILES = {
@@ -65,7 +64,7 @@ def load_imagenet_weights(backbone, folder: Path = WEIGHTS):
     if {key: value.shape for key, value in stored.items()} != {
             key: tuple(variable.shape) for key, variable in wanted.items()}:
         raise ValueError(f"{short(path)} does not fit the model {backbone.name!r}: build it with "
-                         f"include_top=False and three channels. {REMEDY}")
+                         "include_top=False, three channels and its full width (alpha=1).")
     for key, variable in wanted.items():
         variable.assign(stored[key])
     return backbone
@@ -114,14 +113,24 @@ def backbone(name: str = "vgg16", size: tuple[int, int] = IMAGE_SIZE) -> Backbon
     own = next((own for own in FILES if _plain(own) == _plain(name)), None)
     build = getattr(keras.applications, builder)
     options = {"include_top": False, "input_shape": (*size, 3)}
-    try:
-        network = (load_imagenet_weights(build(weights=None, **options)) if own
-                   else build(weights="imagenet", **options))
-    except OSError as error:
-        raise ValueError(f"the weights of {builder} could not be downloaded ({error}). Without a "
-                         f"network, take one of {', '.join(FILES)}.") from error
+    network = (load_imagenet_weights(build(weights=None, **options)) if own
+               else _downloaded(builder, build, options))
     first = FIRST_THAWED.get(own) or network.layers[len(network.layers) * 2 // 3].name
     return Backbone(network, _module(builder).preprocess_input, first, way_in(network, first))
+
+
+def _downloaded(builder: str, build: Callable, options: dict) -> keras.Model:
+    try:
+        return build(weights="imagenet", **options)
+    except Exception as error:
+        # Keras turns what urllib raises into a bare Exception; an error of another kind is not about this.
+        if not (isinstance(error, OSError) or type(error) is Exception):
+            raise
+        raise ValueError(
+            f"the weights of {builder} could not be downloaded ({error}). Is there a network? Behind a "
+            "proxy, set HTTPS_PROXY. On macOS with Python from python.org, run \"Install "
+            "Certificates.command\" in Python's folder under Applications. Without a network, take one of "
+            f"{', '.join(FILES)}.") from error
 
 
 def _plain(name: str) -> str:
@@ -178,89 +187,9 @@ def whole(backbone: keras.Model, head: keras.Model, preprocess) -> keras.Model:
     return keras.Model(photograph, head(x), name="animals")
 
 
-def save(model: keras.Model, path: Path, class_names: list[str]) -> Path:
-    """Write a `.keras` file, whole or not at all, and its classes beside it (.txt, one a line)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name("partial-" + path.name)
-    model.save(beside)
-    write_whole(path.with_suffix(".txt"), "\n".join(class_names) + "\n")
-    os.replace(beside, path)
-    return path
-
-
 def weights_digest(model) -> str:
     """A fingerprint of a model's weights (hexadecimal, 64 digits): equal weights, equal digest."""
     digest = hashlib.sha256()
     for variable in model.weights:
         digest.update(np.ascontiguousarray(variable.numpy() + 0).data)  # -0.0 equals 0.0
     return digest.hexdigest()
-
-
-def export_litert(model: keras.Model, path: Path, class_names: list[str], int8: bool = False) -> Path:
-    """Write a model as a LiteRT file for telephones and small computers, and its classes beside it.
-
-    Args:
-        model: takes one photograph after another.
-        path: ends in .tflite; the class names go into a .txt of the same name.
-        class_names: in the order of the outputs.
-        int8: keep the weights as whole numbers of 8 bits (dynamic range quantization): a quarter
-            of the size. Without it, the file computes what the model computes.
-
-    Returns:
-        The path.
-    """
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT] if int8 else []
-    with quiet(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # on where the converter will live one day
-        content = converter.convert()
-    write_whole(path.with_suffix(".txt"), "\n".join(class_names) + "\n")
-    write_whole(path, content)
-    return path
-
-
-def run_litert(path: Path, photographs: list[str]) -> tuple[np.ndarray, float]:
-    """Classify files with scripts/predict_litert.py, a process that knows no TensorFlow.
-
-    Returns:
-        (n, classes) probabilities, and the median of the milliseconds an image took.
-    """
-    run = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "predict_litert.py"), str(path), "--json"],
-        input="\n".join(photographs), capture_output=True, text=True)
-    if run.returncode != 0:
-        raise RuntimeError(f"{short(path)}: {run.stderr[-2000:]}")
-    answers = [json.loads(line) for line in run.stdout.splitlines()]
-    return (np.array([answer["probabilities"] for answer in answers]),
-            float(np.median([answer["milliseconds"] for answer in answers])))
-
-
-def predict_in_fresh_process(model_path: Path, images: np.ndarray) -> np.ndarray:
-    """Load a saved model in a new Python process and predict there.
-
-    A model that only works in the notebook that made it is of no use. The new process knows
-    nothing but the file: no helper, no custom layer, no variable of the notebook.
-
-    Args:
-        model_path: a `.keras` file.
-        images: (n, height, width, 3), what the model takes.
-
-    Returns:
-        (n, classes) predictions.
-    """
-    scratch = Path(model_path).with_suffix(".check.npz")
-    np.savez(scratch, images=images)
-    program = (
-        "import sys, numpy, keras\n"
-        "model = keras.models.load_model(sys.argv[1])\n"
-        "images = numpy.load(sys.argv[2])['images']\n"
-        "numpy.savez(sys.argv[2], predictions=model.predict(images, verbose=0))\n")
-    try:
-        run = subprocess.run([sys.executable, "-c", program, str(model_path), str(scratch)],
-                             capture_output=True, text=True)
-        if run.returncode != 0:
-            raise RuntimeError(f"{short(model_path)} does not load on its own:\n{run.stderr[-2000:]}")
-        with np.load(scratch) as result:
-            return result["predictions"]
-    finally:
-        scratch.unlink(missing_ok=True)

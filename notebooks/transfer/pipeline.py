@@ -4,6 +4,7 @@ Images leave here as the file holds them: RGB, 0 to 255. What a network wants th
 (its pre-processing) is part of the model, not of the pipeline.
 """
 
+import errno
 import os
 
 import numpy as np
@@ -12,9 +13,16 @@ from PIL import Image, ImageOps
 
 from .datasets import IMAGE_SIZE, Dataset
 
+AUGMENTATION = 2  # the number of what `augment` does; results note it. 1 drew one number for all three
+
 # Pillow's bilinear averages over all pixels that fall into a new one. `tf.image.resize` by default
 # looks at four of them only, which turns a large photograph into noise.
 RESIZE = "pillow-bilinear"
+
+# Pillow would read more kinds of files, among them PostScript: for that it starts another program.
+Image.init()
+FORMATS = tuple(kind for kind in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "MPO", "TIFF", "AVIF", "JPEG2000")
+                if kind in Image.OPEN)
 
 
 def decode(path: str, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -30,7 +38,10 @@ def decode(path: str, size: tuple[int, int] | None = None) -> np.ndarray:
         ValueError: the file is damaged or is no image; the message names it.
     """
     try:
-        with Image.open(path) as image:
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+            raise OSError(errno.EINVAL, "it is no file but a folder, a pipe or a device")
+        heif = ("HEIF",) * ("HEIF" in Image.OPEN)  # where pillow_heif has been registered
+        with Image.open(path, formats=FORMATS + heif) as image:
             image = ImageOps.exif_transpose(image)
             if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip it
                 image = Image.fromarray((np.asarray(image) // 257).astype("uint8"))
@@ -107,7 +118,9 @@ def without_autotuning(data: tf.data.Dataset) -> tf.data.Dataset:
 def augment(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """One photograph as the camera could have taken it too: the same seed, the same picture.
 
-    Flipped or not, a part of 60 to 100 % of its area, a little more or less contrast (lesson 04).
+    A part of it, 60 to 100 % of its area and a quarter wider or narrower at most, is stretched to the
+    whole; then it is flipped left to right or not; then its contrast is multiplied by 0.75 to 1.25
+    (lesson 04). Each of the three draws its own random numbers: one tells nothing of another.
 
     Args:
         image: float32 (height, width, 3) in 0–255.
@@ -116,11 +129,12 @@ def augment(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     Returns:
         As `image`.
     """
+    crop_seed, flip_seed, contrast_seed = tf.unstack(tf.random.split(seed, 3))
     size = tf.shape(image)[:2]
     begin, part, _ = tf.image.stateless_sample_distorted_bounding_box(
-        [*tf.unstack(size), 3], [[[0.0, 0.0, 1.0, 1.0]]], seed, area_range=(0.6, 1),
+        [*tf.unstack(size), 3], [[[0.0, 0.0, 1.0, 1.0]]], crop_seed, area_range=(0.6, 1),
         aspect_ratio_range=(0.8, 1.25), min_object_covered=0)
     changed = tf.image.resize(tf.slice(image, begin, part), size)
-    changed = tf.image.stateless_random_flip_left_right(changed, seed)
-    changed = tf.image.stateless_random_contrast(changed, 0.75, 1.25, seed)
+    changed = tf.image.stateless_random_flip_left_right(changed, flip_seed)
+    changed = tf.image.stateless_random_contrast(changed, 0.75, 1.25, contrast_seed)
     return tf.ensure_shape(tf.clip_by_value(changed, 0, 255), image.shape)

@@ -18,7 +18,8 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#444444")
 STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False,
          "axes.grid": True, "axes.axisbelow": True, "grid.color": "#DDDDDD",
-         "figure.facecolor": "white", "axes.facecolor": "white", "figure.constrained_layout.use": True}
+         "figure.facecolor": "white", "axes.facecolor": "white", "figure.constrained_layout.use": True,
+         "text.parse_math": False}  # a class "$1" or "$x$" is a name, not a formula
 
 PORTUGUESE = {
     "accuracy": "acurácia", "epoch": "época", "loss": "perda", "train": "treino",

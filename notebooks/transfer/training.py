@@ -4,29 +4,32 @@ The model is built and compiled in the lesson; here is only what would distract 
 """
 
 import contextlib
-import csv
-import hashlib
 import json
-import os
+import math
 import re
-import shutil
 import sys
 import time
-from pathlib import Path
+import weakref
 
 import keras
-from filelock import FileLock
+import tensorflow as tf
 from tqdm import tqdm
 
-from . import home, models, write_whole
+from . import checkpoint, home, models, write_whole
+from .datasets import IMAGE_SIZE
+from .description import Undescribable
 from .features import Batches, Features
+from .runs import changes_the_training, state
+from .runs import key as _key
+
+_interrupted = weakref.WeakKeyDictionary()  # model -> its run, what it began with, what it had become
 
 
 class _Progress(keras.callbacks.Callback):
     """One bar over all epochs (Keras's own prints a line per epoch), the clock, and the dice.
 
-    What is random in an epoch follows from seed and epoch alone; a backup does not hold the state
-    of the dice, so without this a resumed training would differ.
+    What is random in an epoch follows from seed and epoch alone, whatever was thrown before: so a
+    resumed training does not differ.
     """
 
     def __init__(self, name: str, batches: Batches):
@@ -38,43 +41,20 @@ class _Progress(keras.callbacks.Callback):
             self.bar = tqdm(total=self.params["epochs"], initial=epoch, desc=self.name, unit=" epochs",
                             leave=False, file=sys.stdout)
         self.batches.start_epoch(epoch)
-        dice = [state for state in self.model.variables if "seed_generator_state" in state.path]
-        for number, state in enumerate(dice):  # of dropout, mostly
-            state.assign([self.batches.seed + number, epoch])
+        dice = [one for one in self.model.variables if "seed_generator_state" in one.path]
+        for number, one in enumerate(dice):  # of dropout, mostly
+            one.assign([self.batches.seed + number, epoch])
         self.start = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
         logs["seconds"] = time.perf_counter() - self.start
-        self.bar.set_postfix_str(f"validation {logs['val_accuracy']:.1%}", refresh=False)
+        if "val_accuracy" in logs:
+            self.bar.set_postfix_str(f"validation {logs['val_accuracy']:.1%}", refresh=False)
         self.bar.update()
 
-    def on_train_end(self, logs=None):
+    def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
-
-
-class _Backup(keras.callbacks.BackupAndRestore):
-    """Keras's own, which writes in place, made safe: each epoch's state is whole before it counts.
-
-    Killed while it writes, Keras's own finds a torn file, or weights newer than their epoch.
-    """
-
-    def __init__(self, folder: Path):
-        self.folder, self.working = folder, folder / "working"
-        super().__init__(str(self.working), delete_checkpoint=False)
-
-    def on_train_begin(self, logs=None):
-        shutil.rmtree(self.working, ignore_errors=True)
-        for newest in sorted(self.folder.glob("epoch-*"))[-1:]:
-            shutil.copytree(newest, self.working)
-        super().on_train_begin(logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        super().on_epoch_end(epoch, logs)
-        older = list(self.folder.glob("epoch-*"))
-        os.replace(self.working, self.folder / f"epoch-{epoch + 1:04}")
-        for folder in older:
-            shutil.rmtree(folder)
 
 
 def fit(model: keras.Model, train: Features | list[Features], validation: Features, epochs: int,
@@ -83,6 +63,13 @@ def fit(model: keras.Model, train: Features | list[Features], validation: Featur
     """Fit on cached features and leave the model at its best epoch: the lowest validation loss.
 
     The loss moves more smoothly than the accuracy, so a lucky epoch is chosen less often.
+
+    A resumable training is filed under all that decides its result: the model's architecture, its
+    weights and which of them learn, optimizer, loss, metrics, the photographs and their labels, epochs,
+    `batch_size` and `seed`; a function also by its code. Of the callbacks, those of Keras that change a
+    training (EarlyStopping, LearningRateScheduler, ReduceLROnPlateau, SwapEMAWeights, TerminateOnNaN)
+    and those of your own whose code mentions the model, the optimizer or the like. Callbacks that only
+    watch, or interrupt, make no other training.
 
     Args:
         model: compiled, with the metric "accuracy".
@@ -95,29 +82,54 @@ def fit(model: keras.Model, train: Features | list[Features], validation: Featur
         callbacks: more Keras callbacks.
         resume: keep every epoch in `runs/` below TRANSFER_HOME. The same training, started again
             after an interruption, goes on with the next epoch; once finished, it is only read.
+            A model that was fitted before begins with the weights it has: that is another training.
 
     Returns:
         History: "accuracy", "loss", "val_accuracy", "val_loss" per epoch, and "seconds" in all.
+
+    Raises:
+        ValueError: the model is not compiled, there are no photographs, the name is none, or the loss
+            was never a number; the model is what it was before.
+        OSError: an epoch could not be written; those before it are kept.
     """
+    if re.search(r"[/\\]|^\.*$", name):
+        raise ValueError(f"the name of a run is that of a folder: {name!r} is none.")
     batches = Batches(train, batch_size, seed)
-    lock = contextlib.nullcontext()
+    _prepare(model, batches, validation)
+    watched = [callback for callback in callbacks if changes_the_training(callback)]
+    found = contextlib.nullcontext()
     if resume:
-        run = home("runs", f"{name}-{_key(model, batches, validation, epochs)}")
-        run.mkdir(exist_ok=True)
-        lock = FileLock(run / "lock")  # a second notebook waits, then finds it done
-    with lock:
-        keep = _on_disk(run) if resume else [
-            keras.callbacks.EarlyStopping("val_loss", patience=epochs, restore_best_weights=True)]
-        fitted = model.fit(batches.data(), validation_data=Batches(validation, 256).data(),
-                           epochs=epochs, shuffle=False, verbose=0,  # they are shuffled already
-                           callbacks=[_Progress(name, batches), *callbacks, *keep])
-        found = fitted.history
-        if resume:
-            found = _read(run)
-            model.load_weights(run / "best.weights.h5")
-    history = {key: [float(value) for value in values] for key, values in found.items()}
-    history["seconds"] = sum(history["seconds"])
-    write_whole(home("history", f"{name}.json"), json.dumps(history))
+        try:
+            key, begin = _run_of(model, batches, validation, epochs, watched)
+            found = checkpoint.alone(home("runs", f"{name}-{key}"))
+        except Undescribable as error:
+            resume = False
+            print(f"{name}: this training is not kept for an interruption, because {error}.")
+    with found as run:
+        kept = checkpoint.Checkpoint(model, epochs, run, watched)
+        progress = _Progress(name, batches)
+        try:
+            if not kept.finished:
+                with _plain_errors():
+                    model.fit(batches.data(), validation_data=Batches(validation, 256).data(),
+                              epochs=epochs, initial_epoch=kept.done, shuffle=False,  # they are already
+                              callbacks=[progress, *callbacks, kept], verbose=0)
+        except BaseException:
+            if resume:
+                if not checkpoint.epochs_of(run):
+                    kept.begin_again()
+                _interrupted[model] = key, begin, state(model)
+            raise
+        finally:
+            progress.close()
+    _interrupted.pop(model, None)
+    _check_numbers(kept, name)
+    model.set_weights(kept.best)
+    history = kept.curves | {"seconds": sum(kept.curves.get("seconds", []))}
+    try:
+        write_whole(home("history", f"{name}.json"), json.dumps(history))
+    except OSError as error:  # only a log
+        print(f"the history is not kept in a file: {error}")
     return history
 
 
@@ -150,7 +162,8 @@ def warm_up_and_cosine(peak: float, steps: int) -> keras.optimizers.schedules.Co
 
 def fine_tuned(head: keras.Model, train: list[Features], validation: Features, backbone: str = "vgg16",
                epochs: int = 5, name: str = "04-fine-tuned", seed: int = 0,
-               batch_size: int = 32, rate: float = 5e-5) -> tuple[keras.Model, keras.Model, dict]:
+               batch_size: int = 32, rate: float = 5e-5, size: tuple[int, int] = IMAGE_SIZE,
+               ) -> tuple[keras.Model, keras.Model, dict]:
     """Lesson 04's fine-tuning of the last layers and the head: trained if it has not been, or read.
 
     Args:
@@ -162,14 +175,22 @@ def fine_tuned(head: keras.Model, train: list[Features], validation: Features, b
         seed: of dropout and the order of the batches.
         batch_size: rows per step.
         rate: the highest learning rate.
+        size: (height, width) in pixels of the photographs whose features these are.
 
     Returns:
         The changed network, the tail (its thawed end and the head, on stored features), and the
         history.
+
+    Raises:
+        ValueError: the features are of another layer or of photographs of another size.
     """
-    chosen, own_head = models.backbone(backbone), keras.models.clone_model(head)
+    chosen, own_head = models.backbone(backbone, size), keras.models.clone_model(head)
     own_head.set_weights(head.get_weights())
     tail = models.tail(chosen.network, own_head, chosen.first)
+    if tail.input_shape[1:] != tuple(train[0].shape[1:]):
+        raise ValueError(f"{backbone} at {size[0]} x {size[1]} pixels gives {tail.input_shape[1:]} at "
+                         f"{chosen.kept}, and the features are {tuple(train[0].shape[1:])}: extract them "
+                         "at that layer and size, or say their size.")
     schedule = warm_up_and_cosine(rate, epochs * -(-len(train[0]) // batch_size))
     tail.compile(keras.optimizers.AdamW(schedule), loss="sparse_categorical_crossentropy",
                  metrics=["accuracy"])
@@ -177,32 +198,60 @@ def fine_tuned(head: keras.Model, train: list[Features], validation: Features, b
     return chosen.network, tail, history
 
 
-def _on_disk(run: Path) -> list[keras.callbacks.Callback]:
-    """Best weights, curves, and then the state to go on from: what is torn is made once more."""
-    best = min(map(float, _read(run).get("val_loss", ["inf"])))
-    return [
-        keras.callbacks.ModelCheckpoint(run / "best.weights.h5", "val_loss", save_best_only=True,
-                                        save_weights_only=True, initial_value_threshold=best),
-        keras.callbacks.CSVLogger(run / "epochs.csv", append=True),
-        _Backup(run / "backup")]
+def _prepare(model: keras.Model, batches: Batches, validation: Features) -> None:
+    """See that all variables are there, so that they can be fingerprinted, kept and restored."""
+    if not model.compiled:
+        raise ValueError(f"{model.name} is not compiled: call its compile(optimizer, loss, "
+                         "metrics=[\"accuracy\"]) before training.fit.")
+    for part, number in (("to learn from", len(batches.views[0])), ("for validation", len(validation))):
+        if number == 0:
+            raise ValueError(f"there are no photographs {part}: look at what audit.split returned.")
+    if not model.built and isinstance(model, keras.Sequential):
+        model.build((None, *batches.views[0].shape[1:]))
+    elif not model.built:
+        model(batches[0][0][:1])
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
 
 
-def _read(run: Path) -> dict[str, list[str]]:
-    """The curves so far; of an epoch that was done twice, the last."""
-    if not (run / "epochs.csv").exists():
-        return {}
-    with open(run / "epochs.csv", newline="") as file:
-        rows = {row.pop("epoch"): row for row in csv.DictReader(file)}
-    return {key: [row[key] for row in rows.values()] for key in next(iter(rows.values()), {})}
+@contextlib.contextmanager
+def _plain_errors():
+    """What reading a batch complains of comes back from TensorFlow in the middle of a long report."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        said = re.search(r"^OSError: (.+)$", error.message, re.MULTILINE)
+        if said is None:
+            raise
+        raise OSError(said[1]) from None
 
 
-def _key(model, batches: Batches, validation: Features, epochs: int) -> str:
-    """Whatever decides the result, as 12 hexadecimal digits: change it, and it is another run."""
-    if not hasattr(model, "started_from"):  # stays when an interrupted cell is run once more
-        model.started_from = models.weights_digest(model)
-    layers = [[layer.get_config() | {"name": ""}, layer.trainable] for layer in model.layers]
-    rows = [[view.recipe, view.rows.tolist()] for view in [*batches.views, validation]]
-    decides = json.dumps([model.started_from, layers, model.get_compile_config(), rows, epochs,
-                          batches.batch_size, batches.seed], default=str)
-    decides = re.sub(r'_\d+"', '"', decides)  # Keras numbers names: the second dropout is dropout_1
-    return hashlib.sha256(decides.encode()).hexdigest()[:12]
+def _check_numbers(kept: checkpoint.Checkpoint, name: str) -> None:
+    """A loss that is not a number says nothing about the photographs; say so, and what to do."""
+    losses = kept.curves.get("val_loss", [])
+    whole = [epoch for epoch, loss in enumerate(losses, 1) if math.isfinite(loss)]
+    remedy = ("the steps are too large, or the inputs are not what the network expects. Take a smaller "
+              "learning rate, and look at the inputs' range (checks.input_range)")
+    if losses and not whole:
+        kept.begin_again()
+        raise ValueError(f"{name}: the loss was never a number, so nothing was learned: {remedy}. The "
+                         "model has the weights it had before.")
+    if len(whole) < len(losses):
+        best = min(whole, key=lambda epoch: losses[epoch - 1])
+        print(f"{name}: the loss was no number in {len(losses) - len(whole)} of {len(losses)} epochs; "
+              f"epoch {best}, the best before, is kept. It means that {remedy}.")
+
+
+def _run_of(model, batches: Batches, validation: Features, epochs: int, watched: list) -> tuple[str, tuple]:
+    """The key of this run and the state it begins with.
+
+    A model that was interrupted has other weights than it began with. When the same call comes
+    again, and nobody has touched them since, it is the same run that goes on.
+    """
+    begin = state(model)
+    if model in _interrupted:
+        run, began, became = _interrupted[model]
+        untouched = begin[0] == became[0] and begin[1] in (became[1], began[1])  # or compiled anew
+        if untouched and _key(model, batches, validation, epochs, watched, began) == run:
+            return run, began
+    return _key(model, batches, validation, epochs, watched, begin), begin
