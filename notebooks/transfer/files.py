@@ -11,8 +11,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 PATIENCE = 3  # seconds to wait for another program without a word
 
 
@@ -102,6 +100,8 @@ def alone(lock: Path, at: str):
     Raises:
         OSError: the file system has no locks.
     """
+    from filelock import FileLock, Timeout  # here, for the set-up cell to say what is not installed
+
     held = FileLock(lock)
     try:
         held.acquire(timeout=PATIENCE)
