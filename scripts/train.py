@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
-from transfer import datasets, destination, export, quiet, write_whole  # noqa: E402
+from transfer import datasets, destination, export, files, quiet, write_whole  # noqa: E402
 
 with quiet():
     import tensorflow
@@ -153,7 +153,7 @@ def run(given) -> None:
         models.save(model, path, names)
         if given.litert:
             models.export_litert(model, path.with_suffix(".tflite"), names)
-        note["model"] = destination.digest(path)
+        note["model"] = files.digest(path)
         write_whole(path.with_suffix(".json"), json.dumps(note, indent=1) + "\n")
     for part, score in scores.items():
         print(f"{part:11}{score}")

@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 
 from . import home
+from .files import digest
 
 NOTE, BESIDE = ".json", (".json", ".txt", ".tflite")
 
@@ -79,12 +80,6 @@ def read_note(path: Path) -> dict:
     except (OSError, ValueError):
         return {}
     return note if isinstance(note, dict) and "settings" in note else {}
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check(path: Path) -> None:

@@ -8,7 +8,6 @@ entry. `store` keeps the rows and proves each of them when it is read.
 """
 
 import contextlib
-import hashlib
 import os
 import shutil
 import sys
@@ -21,7 +20,7 @@ from tqdm import tqdm
 from . import fingerprints, home, pipeline
 from .batches import Batches, Features  # noqa: F401  lessons find `Batches` here
 from .datasets import IMAGE_SIZE, Dataset
-from .files import alone
+from .files import alone, digest
 from .models import weights_digest
 from .store import REMEDY, Store, old_folders
 from .structure import structure
@@ -65,7 +64,7 @@ def extract(photographs: Dataset, backbone: keras.Model, preprocess, layers=("po
     stores = {layer: _store(recipe, layer, keras.Model(backbone.inputs, output), shapes[layer][1:])
               for layer, output in outputs.items()}
     _say_what_is_old()
-    keys = [_key(path) for path in photographs.paths]
+    keys = [digest(path) for path in photographs.paths]
     paths, computed = dict(zip(keys, photographs.paths)), set()
     for _ in range(ROUNDS):
         found = {layer: store.find(keys) for layer, store in stores.items()}
@@ -107,11 +106,6 @@ def _recipe(backbone: keras.Model, preprocess, size, augment, view: int) -> dict
 def _store(recipe: dict, layer: str, network: keras.Model, shape: tuple[int, ...]) -> Store:
     """Where what this network computes is kept; its layers' own precision is part of the structure."""
     return Store({**recipe, "layer": layer, "structure": fingerprints.digest(structure(network))}, shape)
-
-
-def _key(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _say_what_is_old() -> None:

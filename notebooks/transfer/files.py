@@ -117,6 +117,12 @@ def alone(lock: Path, at: str):
         held.release()
 
 
+def digest(path: str | Path) -> str:
+    """SHA-256 of what is in a file, hexadecimal; it is read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def printable(text: str) -> str:
     """A name as it can be printed on one line: whatever else it holds is escaped."""
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
