@@ -10,6 +10,7 @@ PYTHON ?= python3
 COLAB_PYTHON ?= python3.13
 BIN := .venv/bin
 INSTALLED := .venv/installed
+$(shell test -x $(BIN)/python || rm -f $(INSTALLED))  # the system's Python was replaced by another one
 
 .PHONY: tutorial test lint notebooks colab repository
 
@@ -41,7 +42,10 @@ repository:
 $(INSTALLED): requirements.txt
 	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))" || \
 	  { echo "Python 3.11 to 3.13 is needed, for example: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@case "$$(uname -sm) $$($(PYTHON) -c 'import platform; print(platform.system(), platform.machine())')" in \
+	  *"Darwin x86_64"*) echo "TensorFlow has no packages for Macs with an Intel processor from 2.17 on, and 2.19 is needed: open the lessons in Colab (README.md), or run make in a Linux container. On a Mac with Apple silicon, take a Python made for it (arm64)."; exit 1;; esac
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || \
+	  { echo "$(PYTHON) could not make .venv. On Debian, Ubuntu and in WSL: sudo apt install python3-venv (for another Python its own, such as python3.12-venv). Then run make again."; exit 1; }
 	@echo "Installing into .venv, about a minute (once, and again when requirements.txt changes) ..."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@

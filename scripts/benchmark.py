@@ -29,7 +29,7 @@ with quiet():
     import tensorflow  # noqa: F401
 import measure  # noqa: E402
 from benchmark_contestants import CONTESTANTS, PARTS  # noqa: E402
-from transfer import audit, datasets, evaluation  # noqa: E402
+from transfer import audit, datasets, evaluation, files  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 
@@ -121,8 +121,8 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    given = arguments()
     try:
+        given = arguments()
         photographs = datasets.load_from_here(given.dataset).few(given.per_class)
         if given.smoke:
             photographs = photographs.only(photographs.class_folders[:5])
@@ -141,20 +141,28 @@ def compete(given: argparse.Namespace, photographs: datasets.Dataset) -> None:
         "versions": measure.versions(),
         "photographs": {name: len(part) for name, part in parts.items()},
         "labels": parts["test"].labels.tolist(), "epochs": 2 if given.smoke else 10}
+    folder = home("benchmark", hashlib.sha256(json.dumps(described).encode()).hexdigest()[:12])
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    with (files.alone(Path(f"{given.out}.lock"), "writes the same file"),
+          files.alone(folder.with_suffix(".lock"), "runs the same benchmark")):
+        noted = run_all(given, parts, described, folder)
+    print(table(noted))
+
+
+def run_all(given: argparse.Namespace, parts: dict, described: dict, folder: Path) -> dict:
+    """The contestants' runs, those of the file and the new ones."""
     noted = json.loads(given.out.read_text()) if given.out.exists() else described | {"runs": {}}
     if changed := sorted(key for key in described if noted.get(key) != described[key]):
         raise ValueError(f"{given.out} holds {len(noted.get('runs', {}))} runs with another "
                          f"{', '.join(changed)}; choose another --out")
-    folder = home("benchmark", hashlib.sha256(json.dumps(described).encode()).hexdigest()[:12])
     lay_out(parts, folder)
     for name in given.contestants:
         if name not in noted["runs"]:
             check_head(name, folder)
             print(f"{name} ...", flush=True)
             noted["runs"][name] = run(name, folder, min(noted["epochs"], CONTESTANTS[name][1]))
-            given.out.parent.mkdir(parents=True, exist_ok=True)
             write_whole(given.out, measure.text(noted, 3) + "\n")
-    print(table(noted))
+    return noted
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""How near to the machine's limit: what extraction and an epoch of fine-tuning add to the arithmetic.
+"""Beside a yardstick: what extraction and an epoch of fine-tuning add to the arithmetic.
 
     python scripts/benchmark_limits.py --dataset ../shared/animals10/raw-img --out data/results/limits.json
 
-Four rates, in turn, several rounds in one process: a large matrix product (what the machine can do at
-best), VGG16's forward pass on images in memory, `features.extract` from files to stored rows, and a
-step of block 5 on rows in memory against an epoch on stored ones. Let the machine do nothing else.
+Four rates, in turn, several rounds in one process: a large matrix product (a yardstick, not a bound: a
+forward pass may be quicker), VGG16's forward pass on images in memory, `features.extract` from files to
+stored rows, and a step of block 5 on rows in memory against an epoch on stored ones. Let the machine do
+nothing else.
 """
 
 import argparse
@@ -130,6 +131,8 @@ def main() -> None:
         given.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after minutes of measuring
     photographs = datasets.load_from_here(given.dataset)
     chosen = np.random.default_rng(0).permutation(len(photographs))[:given.images // BATCH * BATCH]
+    if not len(chosen) or given.rounds < 1:
+        parser.error(f"at least {BATCH} photographs (--images) and one round (--rounds) are needed")
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["TRANSFER_HOME"] = scratch
         took = measured(photographs.select(np.sort(chosen)), given.rounds)

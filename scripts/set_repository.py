@@ -24,7 +24,10 @@ def places() -> list[Path]:
 
 def current() -> str:
     """The address in force."""
-    return re.search(r'^REPOSITORY = "([^"]+)"', CONSTANT.read_text(encoding="utf-8"), re.M)[1]
+    found = re.search(r'^REPOSITORY = "([^"]+)"', CONSTANT.read_text(encoding="utf-8"), re.M)
+    if not found:
+        raise ValueError(f"{CONSTANT} has no line REPOSITORY = \"owner/name\"")
+    return found[1]
 
 
 def origin() -> str:
@@ -43,9 +46,13 @@ def origin() -> str:
 
 def main() -> None:
     try:
-        new = sys.argv[1] if sys.argv[1:] else origin()
+        write(sys.argv[1] if sys.argv[1:] else origin())
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}. {USAGE}")
+
+
+def write(new: str) -> None:
+    """Put owner/name in place of the address in force, everywhere."""
     if len(sys.argv) > 2 or not re.fullmatch(r"[\w.-]+/[\w.-]+", new):
         sys.exit(USAGE)
     old = current()

@@ -11,16 +11,16 @@ Interrupted and started again, it goes on where it was.
 import argparse
 import hashlib
 import json
+import os
 import sys
 import textwrap
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
-from transfer import datasets, destination, export, files, quiet, write_whole  # noqa: E402
+from transfer import _tensorflow, datasets, destination, export, files, write_whole  # noqa: E402
 
-with quiet():
-    import tensorflow
+tensorflow, _ = _tensorflow()
 from transfer import audit, evaluation, features, models, pipeline, training  # noqa: E402
 
 PARTS = ("train", "validation", "test")
@@ -39,17 +39,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--backbone", default="mobilenet_v2",
                         help="vgg16, mobilenet_v2 (in the repository) or another of keras.applications")
     parser.add_argument("--method", choices=("frozen", "fine-tuned"), default="frozen")
-    parser.add_argument("--views", type=int, default=1, help="augmented pictures of each photograph "
-                                                             "for fine-tuning (default: 1)")
-    parser.add_argument("--epochs", type=int, default=5, help="of fine-tuning (default: 5)")
-    parser.add_argument("--rate", type=float, default=5e-5,
+    parser.add_argument("--views", type=number(int, 0, 1000), default=1,
+                        help="augmented pictures of each photograph for fine-tuning (default: 1)")
+    parser.add_argument("--epochs", type=number(int, 1, 10_000), default=5,
+                        help="of fine-tuning (default: 5)")
+    parser.add_argument("--rate", type=number(float, 1e-9, 1), default=5e-5,
                         help="the highest learning rate of fine-tuning (default: 5e-5; 1e-5 changes less, "
                              "for photographs much like ImageNet's)")
     parser.add_argument("--alike-bits", type=bits, default=audit.NEAR_DUPLICATE_BITS, metavar="N|off",
                         help="how many of 64 bits two photographs may differ in and stay together when the "
                              "set is split (default: %(default)s); off where all are alike by nature, as "
                              "from a fixed camera")
-    parser.add_argument("--seed", type=int, default=0, help="of split and training (default: 0)")
+    parser.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=0,
+                        help="of split and training (default: 0)")
     parser.add_argument("--output", type=path,
                         help="the model, ending in .keras; by default its name says data set, backbone and "
                              "method, and more where that name is taken by another training")
@@ -57,10 +59,6 @@ def arguments() -> argparse.Namespace:
     given = parser.parse_args()
     if given.output and given.output.suffix != ".keras":
         parser.error(f"--output {given.output}: a model's name ends in .keras")
-    if given.epochs < 1 or given.views < 0 or not given.rate > 0 or given.seed < 0:
-        parser.error("--epochs must be 1 or more, --views and --seed 0 or more, --rate above 0")
-    if given.alike_bits is not None and not 0 <= given.alike_bits <= 64:
-        parser.error("--alike-bits must be 0 to 64, or off")
     return given
 
 
@@ -79,22 +77,41 @@ def path(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{text}: there is no such user's home") from error
 
 
+def number(kind: type, least: float, most: float):
+    """For argparse: a number within these bounds."""
+    def read(text: str):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not least <= value <= most:  # what is no number is in no range
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is no {'whole ' * (kind is int)}number from "
+                                             f"{least} to {most}")
+        return value
+
+    return read
+
+
 def bits(text: str) -> int | None:
     """What --alike-bits means."""
-    return None if text == "off" else int(text)
+    return None if text == "off" else number(int, 0, 64)(text)
 
 
 def split(given, photographs: datasets.Dataset) -> tuple[list[datasets.Dataset], int]:
     """Train, validation and test, after a look at every photograph; how many the test lost."""
-    for sentence in audit.advice(photographs, audit.examine(photographs), given.alike_bits):
+    table = audit.examine(photographs)
+    for sentence in audit.advice(photographs, table, given.alike_bits):
         print("-", sentence)
+    photographs = photographs.select((table["hash"] != "").to_numpy())  # the others have been named
     if not given.test:
         return list(audit.split(photographs, given.seed, alike_bits=given.alike_bits)), 0
     test = datasets.from_folder(given.test, "test")
-    if missing := [name for name in photographs.class_folders if name not in test.class_folders]:
+    wanted, there = ({datasets.composed(name): name for name in one.class_folders}
+                     for one in (photographs, test))
+    if missing := [name for key, name in wanted.items() if key not in there]:
         raise ValueError(f"the test folder {given.test} has no {', '.join(missing)}; put photographs of it "
                          "there, or name the classes to use with --classes")
-    if extra := [name for name in test.class_folders if name not in photographs.class_folders]:
+    if extra := [name for key, name in there.items() if key not in wanted]:
         print(f"- ignored in the test folder, for they are not among the classes: {', '.join(extra)}")
     test = test.only(photographs.class_folders)
     unseen = audit.without_copies(test, photographs, bits=given.alike_bits)
@@ -102,9 +119,8 @@ def split(given, photographs: datasets.Dataset) -> tuple[list[datasets.Dataset],
     return [*parts, unseen], len(test) - len(unseen)
 
 
-def train(given, parts) -> tuple:
+def train(given, backbone, parts) -> tuple:
     """The model, scores and history, and a digest of the photographs and labels they come from."""
-    backbone = models.backbone(given.backbone)
     layers = ["pooled"] if given.method == "frozen" else ["pooled", backbone.kept]
 
     def stored(part, layers, **view):
@@ -140,19 +156,24 @@ def run(given) -> None:
              "classes": list(photographs.class_folders)} | {key: getattr(given, key) for key in DECIDES}
     export.check_class_names(names)
     path, said = destination.choose(given.output, photographs.name, about)
-    destination.check(path)
+    backbone = models.backbone(given.backbone)
+    weights = 4.2 * backbone.network.count_params()  # bytes; the head is small
+    destination.check(path, weights * (1 + given.litert) + 20e6)
     parts, left_out = split(given, photographs)
     print(", ".join(f"{len(part):,} {name}" for name, part in zip(PARTS, parts)))
-    model, scores, history, about["photographs"] = train(given, parts)
+    model, scores, history, about["photographs"] = train(given, backbone, parts)
     note = {"settings": {key: str(value) for key, value in vars(given).items()}, "training": about,
             "classes": names, "photographs": list(map(len, parts)), "left_out_of_the_test": left_out,
             "history": history}
     note |= {part: {"right": score.right, "total": score.total} for part, score in scores.items()}
     with export.lock(given.output or destination.plain(photographs.name, about)):  # another may have ended
         path, _ = destination.choose(given.output, photographs.name, about, said)
-        models.save(model, path, names)
+        if not given.litert:
+            destination.set_stale_apart(path, about)
+        white = parts[0].white
+        models.save(model, path, names, white)
         if given.litert:
-            models.export_litert(model, path.with_suffix(".tflite"), names)
+            models.export_litert(model, path.with_suffix(".tflite"), names, white=white)
         note["model"] = files.digest(path)
         write_whole(path.with_suffix(".json"), json.dumps(note, indent=1) + "\n")
     for part, score in scores.items():
@@ -161,9 +182,14 @@ def run(given) -> None:
 
 
 def main() -> None:
+    sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
     given = arguments()
     try:
         run(given)
+        sys.stdout.flush()
+    except BrokenPipeError:  # as of `| head`: what Python writes at its end has to go somewhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit("error: nobody reads what is printed any more; the same command goes on from here")
     except MemoryError:
         sys.exit("error: not enough memory; close other programs, or take --backbone mobilenet_v2")
     except tensorflow.errors.OpError as error:

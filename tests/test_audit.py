@@ -66,7 +66,7 @@ def test_a_part_of_the_folder_keeps_what_is_known_of_the_rest(home, folder, look
 @pytest.mark.parametrize("error, said", [
     (OSError(5, "Input/output error"), "[Errno 5] Input/output error"),
     (PermissionError(13, "Permission denied"), "[Errno 13] Permission denied"),
-    (MemoryError(), "MemoryError")])
+    (MemoryError(), "not enough memory (MemoryError)")])
 def test_a_failure_of_the_moment_is_not_kept(home, folder, monkeypatch, error, said):
     opened = Image.open
 
@@ -96,14 +96,14 @@ def test_what_is_no_file_is_set_aside_and_not_waited_for(home, folder, capsys):
     found = datasets.from_folder(folder, "x")
     strange = [f"class{label}/{name}.jpg" for label, name in enumerate(("pipe", "folder", "empty"))]
     strange += ["class0/gone.jpg", "class1/circle.jpg"]
-    link = "a link to nothing"
+    no_file, link = "no file but a folder, a pipe or a device", "a link to nothing"
     files = np.array(sorted({*found.files.tolist(), *strange}))
     photographs = replace(found, files=files, labels=np.array([int(file[5]) for file in files]), groups=files)
     problem = dict(zip(files.tolist(), audit.examine(photographs)["problem"]))
     assert [problem[file] for file in strange] == [f"unreadable: it is {what}" for what in (
-        "a pipe or a device, no file", "a folder, no file", "empty", link, link)]
+        no_file, no_file, "empty: get it again", link, link)]
     assert sum(map(len, audit.split(photographs))) == 36
-    assert "set aside: class0/pipe.jpg (unreadable: it is a pipe" in capsys.readouterr().out
+    assert "set aside: class0/pipe.jpg (unreadable: it is no file" in capsys.readouterr().out
 
 
 ODD = ["line\nbreak.jpg", "carriage\rreturn.jpg", 'quo"te,comma.jpg', "\u2028.jpg",
@@ -282,7 +282,7 @@ def test_many_things_of_one_kind_are_one_sentence(home, tmp_path):
     said = audit.advice(photographs, audit.examine(photographs))
     assert said[0].startswith("class00/only.raw is not read: ")
     assert said[1].startswith("90 files with the ending .xyz in class00, class01, class02, class03, class04 "
-                              "and 25 more are not read: ")
+                              "and 25 more are not read, such as class00/0.xyz: ")
     assert "class31 is no class" in said[2]
     assert said[3].startswith("Photographs with a side below 64 pixels: class00/0.jpg, class01/0.jpg")
     assert said[4].startswith("class00 has 1 photograph, class01") and "25 more. Training wants 20" in said[4]

@@ -102,6 +102,22 @@ def test_answers_differ_finds_the_second_sigmoid():
     assert "all 3 answers are class 1" in checks.caught(checks.answers_differ, 1 / (1 + np.exp(-once)))
 
 
+def test_what_is_no_number_is_a_mistake_and_no_pass():
+    assert "nan" in checks.caught(checks.begins_well, 0.25, {"val_loss": [np.nan]})
+    assert "nan" in checks.caught(checks.input_range, np.array([-1, np.nan, 1]), -1, 1)
+    assert "no numbers" in checks.caught(checks.answers_differ, np.full((3, 2), np.nan))
+
+
+def test_too_little_to_tell_is_no_mistake():
+    assert checks.caught(checks.answers_differ, np.array([[0.9, 0.1]])) == ""
+    assert checks.caught(checks.answers_differ, np.zeros((0, 2))) == ""
+    apart = np.eye(4)[[0, 0, 1, 1, 2]] + 0.01  # right, but few; one class has one photograph, one has none
+    assert checks.caught(checks.labels_in_step, apart, np.array([0, 0, 1, 1, 3])) == ""
+    assert checks.caught(checks.labels_in_step, apart[:1], np.zeros(1, int)) == ""
+    assert "5 photographs and 4 labels" in checks.caught(checks.labels_in_step, apart, np.arange(4))
+    assert "no answers" in checks.caught(checks.each_class_recalled, np.zeros(0, int), np.zeros(0, int))
+
+
 def test_disjoint_finds_a_copy_under_another_name(folder):
     paths = sorted(map(str, folder.glob("*/*")))
     assert checks.caught(checks.disjoint, paths[:20], paths[20:]) == ""

@@ -49,7 +49,7 @@ def test_labels_follow_the_folders_and_a_part_keeps_them(folder):
 
 
 def test_a_missing_or_flat_folder_is_explained(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere.*TRANSFER_DATASET takes"):
+    with pytest.raises(FileNotFoundError, match="nowhere.*TRANSFER_DATASET also take mini"):
         datasets.load(str(tmp_path / "nowhere"))
     (tmp_path / "only").mkdir()
     picture(0).save(tmp_path / "only" / "a.jpg")
@@ -161,6 +161,26 @@ def test_class_folders_further_down_are_named_where_there_are_other_ways(tmp_pat
     assert f"give {root}/birds or {root}/flowers/flowers instead." in refused(root)
 
 
+@pytest.mark.parametrize("files, says", [
+    (each("data/train/cat", "data/train/dog", "data/test/cat", "data/test/dog") + ["docs/fig.png"],
+     "`--dataset {root}/data/train --test {root}/data/test` to"),
+    (each("images/train/cat", "images/train/dog", "images/val/cat", "images/val/dog") + ["x/y.txt"],
+     "`--dataset {root}/images/train --test {root}/images/val` to"),
+    (each("train/images", "valid/images") + ["train/labels/0.txt"], "Labels in files .*one folder per class"),
+    (each("images/train", "images/val") + ["labels/train/0.txt"], "Labels in files .*one folder per class"),
+    (each("a/train/cat", "a/train/dog", "b/train/cat", "b/train/dog"), "{root}/a/train or {root}/b/train"),
+    (["0.jpg", "1.jpg", "cat/0.jpg"], "directly in it: 2. Make a folder for each class.*`mkdir {root}/cat")])
+def test_a_layout_that_is_known_is_told_with_what_to_do(tmp_path, files, says):
+    assert re.search(says.format(root=tmp_path / "set"), refused(laid_out(tmp_path / "set", *files)))
+
+
+@pytest.mark.parametrize("files", [each("cat/cats", "dog/my dogs"), each("cat/photos", "dog")])
+def test_photographs_one_folder_too_deep_come_with_a_command_that_moves_them_up(tmp_path, files):
+    root = laid_out(tmp_path / "my set", *files)
+    assert os.system(refused(root).split("`")[1]) == 0
+    assert datasets.from_folder(root, "x").files.tolist() == each("cat", "dog")
+
+
 def test_folders_of_programs_are_no_classes(tmp_path):
     root = laid_out(tmp_path, *each("cat", "dog", ".ipynb_checkpoints", ".thumbnails", "@eaDir", "__MACOSX",
                                     "_other"), "cat/.hidden.jpg", "cat/@me.jpg")
@@ -203,14 +223,14 @@ def test_a_folder_that_may_not_be_opened_is_passed_over_and_said(tmp_path, monke
 
 def test_what_is_in_no_class_is_said_with_its_folder(tmp_path):
     root = laid_out(tmp_path / "pets", *each("cat", "dog", "deep/one", "deep/two", "cat/more"), "a.jpg",
-                    *each("heic", names=("a.HEIC", "b.heic", "c.txt")), ".git/x.jpg", "cat/@eaDir/x.jpg")
+                    *each("raw", names=("a.CR2", "b.cr2", "c.txt")), ".git/x.jpg", "cat/@eaDir/x.jpg")
     (root / "empty").mkdir()
     said = datasets.passed_over(root)
     assert [sentence.split(":")[0] for sentence in said] == [
-        "Photographs in no class, directly in pets", "cat", "deep", "empty is no class", "heic is no class"]
+        "Photographs in no class, directly in pets", "cat", "deep", "empty is no class", "raw is no class"]
     assert "1 (a.jpg" in said[0] and "not read: 2. Move them up into cat" in said[1]
     assert "not read: 4" in said[2]
-    assert "it is empty" in said[3] and "none of its 3 files" in said[4] and ".heic, .txt" in said[4]
+    assert "it is empty" in said[3] and "none of its 3 files" in said[4] and ".cr2, .txt" in said[4]
     assert datasets.passed_over(ROOT / "data" / "mini") == []
 
 
@@ -229,7 +249,6 @@ def test_class_names_of_other_alphabets_are_none_of_that(tmp_path):
 
 
 @pytest.mark.parametrize("folders, shown", [
-    (["cane", "dog", "gatto"], ["cane", "dog", "cat"]), (["Cat", "cat", "gatto"], ["Cat", "cat", "gatto"]),
     (["Cat", "Dog"], ["cat", "dog"]), (["Cat", "gatto", "pecora"], ["Cat", "gatto", "sheep"])])
 def test_two_classes_never_have_one_name(tmp_path, capsys, folders, shown):
     found = datasets.from_folder(laid_out(tmp_path, *each(*folders)), "x")
@@ -237,6 +256,12 @@ def test_two_classes_never_have_one_name(tmp_path, capsys, folders, shown):
     assert found.class_names == shown and datasets.names(folders) == shown
     alike = [folder for folder, name in zip(folders, shown) if folder == name]
     assert said.count("would all be called") == bool(alike) and all(folder in said for folder in alike)
+
+
+@pytest.mark.parametrize("folders", [["gallina", "perro"], ["cane", "dog", "gatto"], ["Cat", "cat", "gatto"]])
+def test_the_names_of_a_set_of_the_readers_own_are_not_translated(tmp_path, capsys, folders):
+    assert datasets.from_folder(laid_out(tmp_path, *each(*folders)), "x").class_names == folders
+    assert "would all be called" not in capsys.readouterr().out
 
 
 def test_composed_and_decomposed_accents_are_one_name_to_the_eye(tmp_path, capsys):
@@ -252,18 +277,81 @@ def test_a_tilde_and_an_empty_choice_are_understood(tmp_path, monkeypatch):
         assert load("").name == datasets.load(transfer.dataset_choice()).name
 
 
-@pytest.mark.parametrize("table, groups, says", [
-    ("\ufefffile,group\ncat/0.jpg,g\ncat/1.jpg,g\ndog/0.jpg,\n", ["g", "g", "dog/0.jpg", "dog/1.jpg"], ""),
-    ("name,url\na,b\n", None, "not used"), ("file;group\ncat/0.jpg;g\n", None, "not used"),
-    ("file,group\ncat/0.jpg\n", None, ""), ("", None, "")])
-def test_a_table_of_the_readers_own_does_no_harm(tmp_path, capsys, table, groups, says):
+HEAD, ROWS = "file,group\n", "cat/0.jpg,g\ncat/1.jpg,g\ndog/0.jpg,\ndog/1.jpg,unknown\n"
+FOUND = ["g", "g", "dog/0.jpg", "dog/1.jpg"]
+
+
+@pytest.mark.parametrize("table", [
+    HEAD + ROWS, "\ufeff" + HEAD + ROWS, "sep=;\r\n" + (HEAD + ROWS).replace(",", ";").replace("\n", "\r\n"),
+    (HEAD + ROWS).replace(",", "\t"), " File , GROUP \n" + ROWS, (HEAD + ROWS).replace("/", "\\"),
+    HEAD + ROWS.replace("cat/", "./cat/"), HEAD + ROWS.replace("cat/0.jpg,g", '"cat/0.jpg", "g"'),
+    "nr,group,note,file\n1,g,a;b,cat/0.jpg,too,long\n2,g,,cat/1.jpg\n3\n\n,,,dog/0.jpg\n,?,,.\\dog\\1.jpg"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_table_is_read_as_a_spreadsheet_program_writes_it(tmp_path, capsys, table, encoding):
     laid_out(tmp_path, *each("cat", "dog"))
-    (tmp_path / "SOURCES.csv").write_text(table, encoding="utf-8")
+    (tmp_path / "SOURCES.csv").write_bytes(table.encode(encoding))
+    assert datasets.from_folder(tmp_path, "x").groups.tolist() == FOUND and not capsys.readouterr().out
+
+
+def test_a_table_in_cp1252_and_accents_taken_apart_are_understood(tmp_path):
+    laid_out(tmp_path, *each("ma\u00e7a", "pe\u0302ra"))
+    table = "file;group\nmaça/0.jpg;ação\nmaça/x.jpg;\npêra/1.jpg;ação\n"
+    (tmp_path / "SOURCES.csv").write_bytes(table.encode("cp1252"))
+    assert datasets.from_folder(tmp_path, "x").groups.tolist().count("ação") == 2
+
+
+@pytest.mark.parametrize("table, says", [
+    ("name,url\na,b\n", "is not used: it is no table with the columns file and group"), ("", "is not used"),
+    ("file\ncat/0.jpg\n", "is not used"), (HEAD + "cat/0.jpg\n", "no group of 3 of 4 photographs.*cat/1.jpg"),
+    (HEAD + "x\0/\ud8ff,y\n", "names none of the photographs"), ("\0" * 50, "is not used"),
+    (HEAD + '"' + "x" * 200_000, "is not used: field larger")])
+def test_a_table_of_the_readers_own_does_no_harm(tmp_path, capsys, table, says):
+    laid_out(tmp_path, *each("cat", "dog"))
+    (tmp_path / "SOURCES.csv").write_bytes(table.encode("utf-8", "surrogatepass"))
     found = datasets.from_folder(tmp_path, "x")
-    assert found.groups.tolist() == (groups or found.files.tolist())
-    assert says in capsys.readouterr().out
-    (tmp_path / "SOURCES.csv").write_bytes("file,group\ncat/0.jpg,ação\n".encode("latin-1"))
-    assert len(datasets.from_folder(tmp_path, "x")) == 4 and "not used" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert found.groups.tolist() == found.files.tolist() and re.search(says, said) and said.count("\n") == 1
+
+
+def test_a_folder_in_place_of_the_table_is_none(tmp_path):
+    laid_out(tmp_path, *each("cat", "dog"), "SOURCES.csv/x")
+    assert len(datasets.from_folder(tmp_path, "x")) == 4
+
+
+def test_accents_composed_otherwise_are_the_same_class_in_the_same_place(tmp_path):
+    for name, accent in (("mac", "mac\u0327a"), ("other", "ma\u00e7a")):
+        laid_out(tmp_path / name, *each(accent, "mad", "maz"))
+    mac, other = (datasets.from_folder(tmp_path / name, name) for name in ("mac", "other"))
+    assert [len(name) for name in mac.class_folders] == [3, 3, 5] and other.class_folders[2] == "ma\u00e7a"
+    assert mac.only(other.class_folders[1:]).class_folders == mac.class_folders[1:]
+    laid_out(tmp_path / "mac", *each("ma\u00e7a"))
+    both = datasets.from_folder(tmp_path / "mac", "x")
+    assert both.only(["mad", "ma\u00e7a"]).class_folders == ("mad", "ma\u00e7a")
+
+
+@pytest.mark.parametrize("wrong, message", [
+    (lambda photographs: photographs.only("class0"), "a list of class folders.*not the text 'class0'"),
+    (lambda photographs: photographs.few(0), "per_class is a whole number from 1"),
+    (lambda photographs: photographs.few(2.0), "per_class is a whole number"),
+    (lambda photographs: photographs.few(True), "per_class is a whole number"),
+    (lambda photographs: photographs.few(2, -1), "seed is a whole number from 0 to 4294967295, not -1"),
+    (lambda photographs: photographs.few(2, None), "seed is a whole number")])
+def test_wrong_arguments_are_one_sentence(folder, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        wrong(datasets.from_folder(folder, "x"))
+
+
+@pytest.mark.parametrize("choice, says", [
+    ("flowerz", "no folder {here}/flowerz .{here} holds flowers"), ("flower/", "holds flowers"),
+    ("holidayz/flowers", "no folder {here}/holidayz/flowers .{here} holds holidays"),
+    ("zebras", "no folder {here}/zebras. Give"), ("a.jpg", "{here}/a.jpg is a file; give the folder"),
+    ("a.zip", "a.zip is a file; unpack it first, and give the"), ("a.jpg/x", "no folder {here}/a.jpg/x")])
+def test_a_mistyped_folder_is_looked_for_where_the_command_is_given(tmp_path, monkeypatch, choice, says):
+    laid_out(tmp_path, "flowers/rose/a.jpg", "holidays/x.txt", "a.jpg", "a.zip")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=says.format(here=tmp_path)) as error:
+        datasets.load_from_here(choice)
+    assert "\n" not in str(error.value)
 
 
 def test_a_folder_for_loaders_deletes_only_what_was_made_there(home, folder):
@@ -302,15 +390,6 @@ def test_what_a_folder_for_loaders_holds_is_proven(home, folder, content):
     before = first.read_bytes()
     first.write_bytes(content)
     assert datasets.as_folder(photographs, made) == made and first.read_bytes() == before
-
-
-def test_a_table_of_groups_with_windows_paths_is_read_and_one_that_fits_nothing_is_said(folder, capsys):
-    table = folder / "SOURCES.csv"
-    table.write_text("file,group\n" + "".join(f"class0\\{n:02}.jpg,one\n" for n in range(12)))
-    assert len(set(datasets.from_folder(folder, "x").groups)) == 1 + 24 and not capsys.readouterr().out
-    table.write_text("file,group\nset/class0/00.jpg,one\n")
-    assert len(set(datasets.from_folder(folder, "x").groups)) == 36
-    assert "names none of the photographs" in capsys.readouterr().out
 
 
 def test_two_notebooks_make_one_folder(home, folder):

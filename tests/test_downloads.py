@@ -559,6 +559,21 @@ def test_refused_unreachable_and_no_room_are_one_sentence_each(files, to, tmp_pa
         downloads.fetch(files.url, to / "x.zip")
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EFBIG, errno.EIO])
+def test_a_folder_that_cannot_be_written_is_not_called_a_network_fault(files, to, monkeypatch, number):
+    def failing(*_):
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(downloads, "_copy", failing)
+    with pytest.raises(OSError, match="x.zip could not be downloaded.*cannot be written; let TRANSFER_HOME"):
+        downloads.fetch(files.url, to / "x.zip")
+
+
+def test_a_full_disk_is_not_called_a_matter_of_tokens():
+    said = "OSError: [Errno 28] No space left on device"
+    assert "let TRANSFER_HOME name a folder on another disk" in client._why(sys.executable, said, False)
+
+
 def test_an_interrupted_cell_keeps_what_has_come(files, to, tmp_path, monkeypatch):
     class Bar(downloads.tqdm):
         def update(self, n=1):

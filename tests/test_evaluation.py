@@ -31,6 +31,67 @@ def test_groups_of_equal_answers_widen_the_interval():
     assert copies[1] - copies[0] > 1.8 * (alone[1] - alone[0])
 
 
+@pytest.mark.parametrize("everything", [True, False])
+def test_where_all_or_none_are_right_the_interval_is_wilsons_for_as_many_questions_as_groups(everything):
+    right, groups = np.full(36, everything), np.repeat(np.arange(12), 3)
+    found = evaluation.interval_by_groups(right, groups)
+    assert found == evaluation.Score(12 * everything, 12).interval and found[1] - found[0] > 0.2
+
+
+@pytest.mark.parametrize(("right", "groups", "inside"), [
+    ([1] * 35 + [0], np.arange(36), 35 / 36),
+    ([1] * 35 + [0], [0] * 36, 35 / 36),  # one group says nothing
+    ([1, 1, 0] * 2, [0, 0, 0, 1, 1, 1], 2 / 3),
+    ([1, 0] * 10, np.repeat(np.arange(10), 2), 1 / 2),  # drawing never scatters
+    ([1] * 9 + [1] * 50 + [0] * 50, [*range(9), *[9] * 100], 59 / 109)])
+def test_an_interval_ends_at_100_percent_only_where_all_may_be_right_and_is_never_a_point(
+        right, groups, inside):
+    low, high = evaluation.interval_by_groups(np.array(right, bool), groups)
+    assert low < inside < high and high - low > 0.1
+    assert high < 1 or len(set(groups)) < 4
+
+
+def test_two_models_that_never_differ_may_differ_a_little():
+    low, high = evaluation.interval_by_groups(np.zeros(12, int), np.arange(12))
+    assert -low == high == evaluation.Score(0, 12).interval[1]
+    low, high = evaluation.interval_by_groups(np.array([1] + [0] * 11), np.arange(12))
+    assert low < 0 < 1 / 12 < high
+    low, high = evaluation.interval_by_groups(np.ones(12, int), np.arange(12))
+    assert 0.5 < low < high == 1
+
+
+def test_of_nothing_and_of_other_classes_one_sentence_is_said():
+    half = np.full((4, 2), 0.5)
+    for labels, match in (([], "4 answers to 0 photographs"), ([0, 1, 2, 0], "2 outputs.*other classes")):
+        for function in (evaluation.calibration, evaluation.temperature):
+            with pytest.raises(ValueError, match=match):
+                function(half, np.array(labels, int))
+    with pytest.raises(ValueError, match="no number.*smaller learning rate"):
+        evaluation.calibration(half * np.nan, np.zeros(4, int))
+    for wrong in ((0, 0), (3, 2), (-1, 2)):
+        with pytest.raises(ValueError, match="is no score"):
+            evaluation.Score(*wrong)
+    with pytest.raises(ValueError, match="have no interval"):
+        evaluation.interval_by_groups(np.zeros(0, bool), [])
+
+
+def test_a_model_is_scored_on_photographs_of_its_own_classes_only():
+    class Stored:
+        def __init__(self, labels):
+            self.labels = np.array(labels, int)
+
+        def __len__(self):
+            return len(self.labels)
+
+    with pytest.raises(ValueError, match="no photographs to ask"):
+        evaluation.score(None, Stored([]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "predict", lambda model, features: np.eye(2))
+        assert evaluation.score(None, Stored([0, 1])).right == 2
+        with pytest.raises(ValueError, match="other classes"):
+            evaluation.score(None, Stored([0, 2]))
+
+
 def softmax(logits):
     values = np.exp(logits - logits.max(axis=1, keepdims=True))
     return values / values.sum(axis=1, keepdims=True)
@@ -46,6 +107,23 @@ def test_an_honest_model_has_hardly_any_calibration_error_and_an_overconfident_o
     found = evaluation.temperature(boastful, labels)
     assert found == pytest.approx(3, rel=0.05)
     assert np.allclose(evaluation.soften(boastful, 3), honest, atol=1e-3)
+
+
+@pytest.mark.parametrize("rows", [
+    [[0.9, 0.1], [0.2, 0.8]], [[1.0, 0.0], [0.0, 1.0]], [[1.0], [1.0]], [[0.5, 0.5], [0.1, 0.9]]])
+def test_no_error_is_no_reason_to_make_a_model_surer(rows, capsys):
+    rows = np.array(rows, "float32")
+    assert evaluation.temperature(rows, rows.argmax(axis=1)) == 1
+    assert "too few errors" in capsys.readouterr().out
+
+
+def test_a_model_that_errs_may_be_made_surer_or_less_sure_and_always_wrong_is_said(capsys):
+    labels = np.array([0] * 95 + [1] * 5)
+    timid = np.tile([0.7, 0.3], (100, 1))
+    assert evaluation.temperature(timid, labels) == pytest.approx(np.log(7 / 3) / np.log(19), abs=1e-3)
+    assert capsys.readouterr().out == ""
+    assert evaluation.temperature(np.tile([1.0, 0.0], (9, 1)), np.ones(9, int)) == pytest.approx(10, abs=0.01)
+    assert "the highest that is tried" in capsys.readouterr().out
 
 
 def test_bins_hold_every_photograph_once():

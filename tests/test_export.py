@@ -75,7 +75,7 @@ def earlier(request, saved, tmp_path):
     with zipfile.ZipFile(saved[1]) as archive:
         size = json.loads(archive.read("classes.json"))["bytes"]
     path = tmp_path / "old.tflite"
-    path.write_bytes(saved[1].read_bytes()[:size])
+    path.write_bytes(saved[1].read_bytes()[:size].replace(*export.DESCRIPTION[::-1]))
     return path, lambda: predict_litert.Classifier(path).class_names
 
 
@@ -122,6 +122,30 @@ def test_a_damaged_or_torn_tflite_file_is_said(saved, tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="torn.tflite is damaged"):
             predict_litert.Classifier(path)
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_tflite_file_whose_names_were_cut_off_is_said_and_a_strangers_is_asked(tmp_path, int8):
+    whole = models.export_litert(classifier(), tmp_path / "a.tflite", NAMES, int8).read_bytes()
+    path, size = tmp_path / "cut.tflite", whole.index(b"PK\3\4")
+    path.with_suffix(".txt").write_text("x\ny\nz\n")
+    path.write_bytes(whole[:size])
+    with pytest.raises(ValueError, match="cut.tflite is damaged"):
+        predict_litert.Classifier(path)
+    path.write_bytes(whole[:size].replace(*export.DESCRIPTION[::-1]))
+    assert predict_litert.Classifier(path).class_names == ["x", "y", "z"]
+
+
+@pytest.mark.parametrize("write, ending", [(models.save, "keras"), (models.export_litert, "tflite")])
+def test_a_text_of_the_readers_own_stays_and_one_of_ours_is_renewed(tmp_path, capsys, write, ending):
+    (tmp_path / "mine.txt").write_text("Dear diary")
+    for _ in range(2):  # also when a model is there already
+        path = write(classifier(), tmp_path / f"mine.{ending}", NAMES)
+        assert (tmp_path / "mine.txt").read_text() == "Dear diary"
+        assert "mine.txt was not written with a model, so it stays" in capsys.readouterr().out
+    for names in (NAMES, ["x", "y", "z"]):
+        assert export.read_txt(write(classifier(), tmp_path / f"ours.{ending}", names)) == names
+    assert path.exists() and not capsys.readouterr().out
 
 
 def config_of(path) -> dict:

@@ -1,9 +1,13 @@
 """A file is whole or not there, whoever else writes it, and a damaged one is noticed."""
 
 import errno
+import fcntl
 import multiprocessing
 import os
 import random
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -56,9 +60,14 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space left on device.*x.csv") as caught:
+    monkeypatch.setenv("TRANSFER_HOME", str(tmp_path))
+    said = "No space left on device. Make room, or set TRANSFER_HOME.*x.csv"
+    with pytest.raises(OSError, match=said) as caught:
         files.write_whole(tmp_path / "x.csv", "new")
     assert caught.value.errno == errno.ENOSPC
+    monkeypatch.setenv("TRANSFER_HOME", str(tmp_path / "home"))
+    with pytest.raises(OSError, match="Make room .*TRANSFER_HOME.*, or choose a folder.*x.csv"):
+        files.write_whole(tmp_path / "x.csv", "new")
 
 
 def test_names_that_are_no_utf8_are_written(tmp_path):
@@ -122,3 +131,114 @@ def test_home_is_where_a_reader_means_it(monkeypatch, value, wanted):
     monkeypatch.setenv("TRANSFER_HOME", value)
     monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)
     assert home("features", "x") == wanted / "features" / "x"
+
+
+@pytest.mark.parametrize("chosen", ["a file", "a file/x", "a" * 300, "read-only"])
+@pytest.mark.parametrize("parts", [(), ("x.json",), ("features", "x")])
+def test_a_home_that_cannot_be_is_named(tmp_path, monkeypatch, chosen, parts):
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("TRANSFER_HOME", str(tmp_path / chosen))
+    if chosen == "read-only":
+        monkeypatch.setattr(os, "mkdir", lambda *_: read_only())  # root may write everywhere
+    with pytest.raises(OSError, match=f"TRANSFER_HOME .now .*{chosen}. to a folder that can be written.*'/"):
+        home(*parts)
+
+
+def read_only(*_, **__):
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+@pytest.mark.parametrize("write", [
+    lambda path: files.write_whole(path, "x"), lambda path: files.write_sealed(path, "x"), files.set_aside,
+    lambda path: files.alone(path, "x").__enter__()])
+def test_a_folder_that_cannot_be_written_is_named_by_every_writer(home, monkeypatch, write):
+    path = transfer.home("x")
+    path.touch()
+    for name in ("open", "mkdir", "replace"):
+        monkeypatch.setattr(os, name, read_only)
+    with pytest.raises(OSError, match="Read-only file system. Set TRANSFER_HOME .now .*/home.*x(.sha256)?'"):
+        write(path)
+
+
+def held_by(lock: Path) -> subprocess.Popen:
+    """Another program that holds the lock until it is killed; where `flock` fails, as on a network drive."""
+    program = ("import errno, fcntl, sys, time\nfrom pathlib import Path\n"
+               f"sys.path.insert(0, {NOTEBOOKS!r})\n"
+               "def no(*_): raise OSError(errno.ENOTSUP, 'Operation not supported')\nfcntl.flock = no\n"
+               "from transfer import files\n"
+               f"with files.alone(Path({str(lock)!r}), 'x'): print('held', flush=True); time.sleep(60)")
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    process.stdout.close()
+    return process
+
+
+NOTEBOOKS = str(transfer.ROOT / "notebooks")
+
+
+@pytest.fixture(params=["ENOSYS", "ENOTSUP", "ENOLCK", "EIO", "EACCES", "EPERM", "EROFS"])
+def no_locks(request, monkeypatch):
+    """A file system that answers so whenever a file is to be locked."""
+    def flock(*_):
+        raise OSError(getattr(errno, request.param), "no")
+
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+def test_without_locks_one_program_at_a_time_all_the_same(tmp_path, no_locks, capsys):
+    lock, done = tmp_path / "x.lock", []
+
+    def second():
+        with files.alone(lock, "sleeps"):
+            done.append("second")
+
+    with files.alone(lock, "sleeps"):
+        with pytest.raises(TimeoutError), files.alone(lock, "sleeps", wait=False):
+            done.append("never")
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        waiting.join(0.5)
+        assert not done
+        done.append("first")
+    waiting.join()
+    said = capsys.readouterr().out
+    assert done == ["first", "second"] and "which sleeps" in said
+    assert [left for left in tmp_path.iterdir() if left != lock] == []
+
+
+def test_without_locks_who_was_killed_stops_nobody(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
+    lock = tmp_path / "x.lock"
+    process = held_by(lock)
+    mark = tmp_path / "x.lock.held"
+    assert mark.exists()
+    process.kill()
+    process.wait()
+    process = held_by(lock)
+    waiting = threading.Thread(target=held_too, args=(lock, monkeypatch))
+    waiting.start()
+    waiting.join(0.5)
+    assert waiting.is_alive() and f"if none runs any more, delete {mark}" in capsys.readouterr().out
+    process.kill()
+    process.wait()
+    waiting.join(10)
+    assert not waiting.is_alive() and not mark.exists()
+
+
+def held_too(lock, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with files.alone(lock, "sleeps"):
+        pass
+
+
+def test_a_lock_of_another_user_is_no_reason_to_go_on_without(tmp_path, monkeypatch):
+    """In a shared folder: the mark beside it would not stop who holds the true lock."""
+    monkeypatch.setenv("TRANSFER_HOME", str(tmp_path))
+    (tmp_path / "x.lock").mkdir()  # as root may open all files, a folder stands for what may not be opened
+    with pytest.raises(OSError, match="Set TRANSFER_HOME.*x.lock'"), files.alone(tmp_path / "x.lock", "x"):
+        pass
+    assert not (tmp_path / "x.lock.held").exists()

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import benchmark_limits
 import measure
 import numpy as np
 import pytest
@@ -111,6 +112,19 @@ def test_two_that_write_to_one_file_are_told(measured, folder, monkeypatch):
     monkeypatch.setattr(measure.tf.config.experimental, "enable_op_determinism", lambda: None)
     with FileLock(f"{out}.lock"), pytest.raises(SystemExit, match="another process is writing"):
         measure.main()
+
+
+def test_a_relative_folder_is_meant_from_where_the_command_is_given(home, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    measurement = measure.Measurement(folder.name, tmp_path / "found.json")
+    assert measurement.photographs.root == folder
+
+
+def test_limits_of_nothing_are_refused_in_a_sentence(monkeypatch, folder, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark_limits.py", "--dataset", str(folder), "--images", "31"])
+    with pytest.raises(SystemExit):
+        benchmark_limits.main()
+    assert "at least 32 photographs" in capsys.readouterr().err
 
 
 def test_json_keeps_every_value_and_lists_in_one_line():

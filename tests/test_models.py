@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from transfer import audit, datasets, models
+from transfer import audit, datasets, features, models
 
 
 @pytest.mark.parametrize("name, layer, shape", [
@@ -61,6 +61,41 @@ def test_what_is_no_download_is_not_called_one(monkeypatch):
     monkeypatch.setitem(models.FILES, "vgg16", "lost.npz")
     with pytest.raises(FileNotFoundError, match="lost.npz is missing.*git checkout"):
         models.backbone("vgg16")
+
+
+@pytest.mark.parametrize("name, message", [
+    ("resnet", "near: ResNet101, ResNet152, ResNet50"), ("imagenet_utils", "'imagenet_utils'. In the"),
+    (None, "no backbone None"), ("VGG-18", "near: VGG16, VGG19")])
+def test_a_backbone_that_is_none_is_said_with_those_that_are_near(name, message):
+    with pytest.raises(ValueError, match=message):
+        models.backbone(name)
+
+
+@pytest.mark.parametrize("error, kind, message", [
+    (PermissionError(13, "Permission denied"), PermissionError, "Permission denied; look at the disk.*vgg16"),
+    (OSError(5, "Input/output error"), OSError, "Input/output error; look at the disk.*vgg16"),
+    (MemoryError(), MemoryError, "not enough memory for .*vgg16"),
+    (ValueError("you can load it unsafely using allow_pickle"), ValueError, "npz is damaged. Get it again")])
+def test_weights_that_cannot_be_read_for_now_are_not_called_damaged(monkeypatch, error, kind, message):
+    def load(*_, **__):
+        raise error
+
+    monkeypatch.setattr(np, "load", load)
+    with pytest.raises(kind, match=message) as said:
+        models.load_imagenet_weights(keras.Sequential(name="vgg16"))
+    assert "pickle" not in str(said.value)
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"layers": "pooled"}, "a list of names, such as .'pooled'., not 'pooled'"), ({"layers": []}, "a list"),
+    ({"layers": ["block_1_expandd"]}, "no layer 'block_1_expandd'; it has block_1_expand"),
+    ({"view": 2**31}, "view is a whole number from 0 to 2147483647"), ({"view": -1}, "view is"),
+    ({"batch_size": 0}, "batch_size is a whole number from 1"), ({"batch_size": 1.5}, "batch_size is")])
+def test_what_cannot_be_extracted_is_one_sentence(change, message):
+    inputs = keras.Input((8, 8, 3))
+    network = keras.Model(inputs, keras.layers.ReLU(name="block_1_expand")(inputs))
+    with pytest.raises(ValueError, match=message):
+        features.extract(None, network, None, **change)
 
 
 def test_only_two_classes_of_ten():

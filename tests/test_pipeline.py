@@ -77,15 +77,20 @@ def test_reading_ahead_changes_no_number(folder):
         assert np.array_equal(ahead[0], waiting[0]) and np.array_equal(ahead[1], waiting[1])
 
 
+def litert_script():
+    """scripts/predict_litert.py, which runs without TensorFlow and so has a decoder of its own."""
+    pytest.importorskip("ai_edge_litert")
+    spec = importlib.util.spec_from_file_location("predict_litert", ROOT / "scripts" / "predict_litert.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
 def readers():
     """The lessons' decoder, and its copy in the script that runs without TensorFlow."""
     yield lambda path: pipeline.decode(str(path), (32, 32))
     if importlib.util.find_spec("ai_edge_litert"):
-        path = str(ROOT / "scripts" / "predict_litert.py")
-        spec = importlib.util.spec_from_file_location("predict_litert", path)
-        script = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(script)
-        yield lambda path: script.read(str(path), (32, 32))
+        yield lambda path: litert_script().read(str(path), (32, 32))
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "eps", "ps"])

@@ -107,6 +107,12 @@ def test_bits_that_are_none_are_refused(bits):
         splits.deal(*made_up({"a": [1] * 9, "b": [1] * 9}), alike_bits=bits)
 
 
+@pytest.mark.parametrize("seed", [1.5, None, "0", -1, True, [1]])
+def test_a_seed_that_is_none_is_refused(seed):
+    with pytest.raises(ValueError, match="seed is a whole number from 0"):
+        splits.deal(*made_up({"a": [1] * 9, "b": [1] * 9}), seed)
+
+
 @pytest.mark.parametrize("shares", [
     {"test": 0}, {"test": -0.1}, {"test": 0.5, "validation": 0.5}, {"test": 1}, {"holdout": 0.2},
     {"test": float("nan")}, {"test": "0.2"}, 0.2])

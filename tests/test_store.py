@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import multiprocessing
 import resource
 import shutil
 import signal
@@ -238,6 +239,47 @@ def test_a_store_that_stays_locked_is_named(home, monkeypatch):
     direct.execute("ROLLBACK")
     direct.close()
     assert len(opened().mend(KEYS)) == 120
+
+
+def test_a_folder_that_may_only_be_read_is_read(home, monkeypatch):
+    """A teacher's, or /kaggle/input: nothing is written and nothing locked where all is there."""
+    fill(opened())
+    opened().close()
+    before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
+
+    def no(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(store.files, "new_whole", no)
+    monkeypatch.setattr(store.files, "alone", no)
+    kept = opened()
+    check(kept, kept.find(KEYS))
+    assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
+    monkeypatch.undo()
+    monkeypatch.setenv("TRANSFER_HOME", str(home))
+    monkeypatch.setattr(Path, "mkdir", no)
+    with pytest.raises(OSError, match="Permission denied. Set TRANSFER_HOME .now .*/home.*/features"):
+        store.Store({"network": "x", "layer": "y"}, (4,))
+
+
+def fill_in_turn(first: int) -> None:
+    """Every second row, then some of the other's, with a commit after each."""
+    kept = opened()
+    for number in [*range(first, 40, 2), *range(1 - first, 10, 2)]:
+        fill(kept, [number])
+
+
+def test_two_processes_write_to_one_store(home):
+    processes = [multiprocessing.get_context("spawn").Process(target=fill_in_turn, args=(first,))
+                 for first in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    found = opened().find(KEYS[:40])
+    assert len(found) == 40
+    check(opened(), found)
 
 
 def test_rows_of_another_shape_are_refused(home):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import threading
 import time
 from pathlib import Path
@@ -280,6 +281,24 @@ def test_a_history_that_cannot_be_written_costs_no_training(data, home, capsys):
     (home / "history" / "run.json").mkdir(parents=True)
     assert len(training.fit(head(), *data, 1, "run")["loss"]) == 1
     assert "history is not kept" in capsys.readouterr().out
+
+
+def test_a_frozen_head_leaves_the_dice_of_the_session_alone_and_is_what_it_was(data, home, monkeypatch):
+    def drawn():
+        return random.random(), np.random.random(), tf.random.uniform(()).numpy()
+
+    keras.utils.set_random_seed(7)
+    wanted = drawn()
+    keras.utils.set_random_seed(7)
+    monkeypatch.setattr(training, "fit", lambda head, *arguments, **options: head.get_weights())
+    _, weights = training.frozen_head(*data, 3, seed=5)
+    assert drawn() == wanted
+    keras.utils.set_random_seed(5)  # as it was made before
+    before = keras.Sequential([keras.Input(data[0].shape[1:]), keras.layers.UnitNormalization(),
+                               keras.layers.Dense(3, activation="softmax")])
+    assert all(map(np.array_equal, weights, before.get_weights()))
+    with pytest.raises(ValueError, match="go up to 2, so 2 classes are too few"):
+        training.frozen_head(*data, 2)
 
 
 def test_wilsons_interval_equals_the_published_formula():

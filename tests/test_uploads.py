@@ -1,15 +1,18 @@
 """Archives and photographs that a reader uploads: nothing gets out, nothing good is lost."""
 
+import errno
 import io
 import os
 import shutil
 import struct
 import threading
+import time
 import zipfile
 
 import pytest
+import transfer
 from conftest import picture
-from transfer import datasets, uploads
+from transfer import datasets, files, uploads
 
 
 def png(seed: int = 0) -> bytes:
@@ -202,6 +205,23 @@ def test_too_many_members_are_refused(home, tmp_path, monkeypatch):
     monkeypatch.setattr(uploads, "MEMBERS", 5)
     with pytest.raises(ValueError, match="6 files, more than 5"):
         datasets.unpack(packed(tmp_path / "many.zip", classes("a", "b", number=3)))
+    monkeypatch.setattr(zipfile, "ZipFile", None)  # the list of contents, perhaps a million, is not read
+    with pytest.raises(ValueError, match="6 files, more than 5"):
+        datasets.unpack(tmp_path / "many.zip")
+
+
+def test_a_number_of_members_beyond_16_bits_is_read_before_them(home, tmp_path, monkeypatch):
+    archive = packed(tmp_path / "many.zip", classes("a", "b"))
+    content = archive.read_bytes()
+    end = content.rindex(b"PK\5\6")
+    last = bytearray(content[end:])
+    last[8:12] = b"\xff" * 4  # "more than fit in here", and before it the record that says how many
+    record = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, 65_540, 65_540, 0, 0)
+    archive.write_bytes(content[:end] + record + struct.pack("<4sIQI", b"PK\6\7", 0, end, 1) + last)
+    assert uploads._announced(archive) == 65_540
+    monkeypatch.setattr(uploads, "MEMBERS", 65_539)
+    with pytest.raises(ValueError, match="65,540 files, more than 65,539"):
+        datasets.unpack(archive)
 
 
 @pytest.mark.parametrize("size", [10, 2_999_000, 5_000_000])
@@ -256,6 +276,44 @@ def test_what_cannot_be_read_is_said_with_a_remedy(home, tmp_path, change, says)
     assert everything(home) == {}
 
 
+@pytest.mark.parametrize("members, says", [
+    ({"a/inner.zip": b"x", "b/inner.ZIP": b"x"}, "no photographs but 2 other archives: unpack those"),
+    ({f"a/{i}.dng": b"x" for i in range(12)} | {"a/x": b"x"}, "no photo.*but 12 .dng, 1 without ending"),
+    (classes("a") | {"a": b"x"}, "a file and a folder of the name 'a'"),
+    (classes("a") | {"b/c": b"x", "b/c/d/0.png": b"x"}, "a file and a folder of the name 'b/c'"),
+    (classes("a") | {"a/" + "é" * 128 + ".png": b"x"}, "name of more than 255 bytes.*rename"),
+    ({}, "no photographs .*but nothing")])
+def test_what_is_inside_is_said_when_it_cannot_be_used(home, tmp_path, members, says):
+    with pytest.raises(ValueError, match=f"x.zip holds a?.*{says}"):
+        datasets.unpack(packed(tmp_path / "x.zip", members))
+    assert everything(home) == {}
+
+
+def test_archives_beside_photographs_are_said(home, tmp_path, capsys):
+    datasets.unpack(packed(tmp_path / "x.zip", classes("a", "b") | {"more.zip": b"x"}))
+    assert "1 of the files inside are archives themselves" in capsys.readouterr().out
+
+
+def test_two_names_that_are_one_on_this_disk_are_said(home, tmp_path, monkeypatch):
+    """As on a Mac or Windows, which do not tell "A" from "a"."""
+    write = uploads._write
+    monkeypatch.setattr(uploads, "_write", lambda content, member, path: write(
+        content, member, path.with_name(path.name.lower())))
+    with pytest.raises(ValueError, match="two names that are one on this disk .'0.png'.*rename"):
+        datasets.unpack(packed(tmp_path / "x.zip", classes("a", "b") | {"a/0.PNG": png(9)}))
+    assert everything(home) == {}
+
+
+def test_a_disk_that_fills_up_is_named_with_what_to_do(home, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(OSError, match="pets.zip cannot be unpacked .No space.*TRANSFER_HOME .now .*/home"):
+        datasets.unpack(packed(tmp_path / "pets.zip", classes("a", "b")))
+    assert everything(home) == {}
+
+
 def test_an_archive_without_photographs_replaces_nothing(home, tmp_path):
     datasets.unpack(packed(tmp_path / "pets.zip", classes("a", "b")))
     with pytest.raises(ValueError, match="holds no photographs"):
@@ -295,6 +353,24 @@ def test_the_names_of_a_mac_are_read_and_composed(home, tmp_path):
     assert datasets.from_folder(datasets.unpack(archive), "x").class_names == ["maçã", "pêra"]
 
 
+class Unmarked(zipfile.ZipInfo):
+    """A member whose name is in another encoding, and which does not say so."""
+
+    def _encodeFilenameFlags(self):  # zipfile's own, which knows ASCII and UTF-8 only
+        return self.filename.encode(self.page), self.flag_bits & ~0x800
+
+
+@pytest.mark.parametrize("page, names", [
+    ("cp850", ["maçã", "limão", "pêra"]), ("cp850", ["LIMÃO", "MAÇÃ"]), ("cp850", ["limões", "pinhão"]),
+    ("cp1252", ["maçã", "limão", "pêra"]), ("cp1252", ["LIMÃO", "MAÇÃO"]), ("cp850", ["Bäume", "Größe"]),
+    ("utf-8", ["maçã", "limão"]), ("cp850", ["niño", "ratón"]), ("cp850", ["plain", "names"])])
+def test_the_names_of_windows_are_read(home, tmp_path, page, names):
+    """The Explorer writes them in the code page of the system, which in Brazil is cp850."""
+    Unmarked.page = page
+    archive = packed(tmp_path / "x.zip", {Unmarked(name): png() for name in classes(*names)})
+    assert datasets.from_folder(datasets.unpack(archive), "x").class_names == sorted(names)
+
+
 def test_one_name_twice_is_refused_instead_of_losing_one(home, tmp_path):
     with pytest.raises(ValueError, match="two files of the name"):
         datasets.unpack(packed(tmp_path / "x.zip", {"ma\u0303/0.png": png(), "m\u00e3/0.png": png(1)}))
@@ -314,6 +390,19 @@ def test_two_notebooks_unpack_one_after_the_other(home, tmp_path):
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert len(everything(home)) == 40 and sorted(os.listdir(home / "uploads")) == [".lock", "pets"]
+
+
+def test_who_waits_for_another_notebook_is_told(home, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(files, "PATIENCE", 0.05)
+    with files.alone(transfer.home("uploads", ".lock"), "x"):
+        waiting = threading.Thread(target=datasets.uploaded, args=(({"name": "a.png", "content": b"1"},),))
+        waiting.start()
+        end, said = time.monotonic() + 10, ""
+        while "waiting for another notebook or program, which puts something into uploads" not in said:
+            said += capsys.readouterr().out
+            assert time.monotonic() < end
+            time.sleep(0.02)
+    waiting.join()
 
 
 def test_what_a_killed_unpacking_left_goes_and_what_it_took_away_comes_back(home, tmp_path):

@@ -17,7 +17,7 @@ import os
 import sys
 from pathlib import Path
 
-from .files import write_whole  # noqa: F401  where the rest of the helper looks for it
+from .files import named, write_whole  # noqa: F401  where the rest of the helper looks for it
 
 REPOSITORY = "owner/transfer-learning"  # written everywhere by `make repository REPO=owner/name`
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,19 +100,29 @@ def dataset_choice() -> str:
     return _chosen["dataset"]
 
 
-def home(*parts: str) -> Path:
-    """A path below the folder for downloads, caches and models; its parent is created.
+def base() -> Path:
+    """The folder for downloads, caches and models, which need not be there.
 
-    The folder is `build/` in the repository, or what TRANSFER_HOME names (a relative path is
-    meant from the repository's root, `~` is the user's home; an empty variable counts as none).
+    It is `build/` in the repository, or what TRANSFER_HOME names (a relative path is meant from the
+    repository's root, `~` is the user's home; an empty variable counts as none).
     """
     chosen = os.environ.get("TRANSFER_HOME") or "build"
     try:
-        folder = Path(chosen).expanduser()
+        return ROOT / Path(chosen).expanduser()
     except RuntimeError as error:
         raise ValueError(f"TRANSFER_HOME={chosen}: there is no such user's home") from error
-    path = (ROOT / folder).joinpath(*parts)
-    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def home(*parts: str) -> Path:
+    """A path below `base()`; the folder that it lies in is created.
+
+    Raises:
+        OSError: it cannot be; the message names TRANSFER_HOME.
+    """
+    path = base().joinpath(*parts)
+    folder = path.parent if parts else path
+    with named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return path
 
 

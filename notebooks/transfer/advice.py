@@ -12,7 +12,7 @@ from .datasets import EXTENSIONS, Dataset, passed_over
 from .files import printable
 from .folders import inside
 from .hashing import NEAR_DUPLICATE_BITS, clusters, near_duplicates
-from .pipeline import remedy
+from .kinds import remedy
 
 TINY_PIXELS = 64  # a shorter side below this holds less than the network's first stages look at
 FEW = 20  # photographs of a class, below which to ask for more
@@ -21,6 +21,10 @@ MANY_PAIRS = 10  # wrong labels are few; more pairs than this across classes are
 MANY_MIXED = 200  # photographs, up to which the pairs across classes are counted one by one
 BY_NATURE = ("Where pictures are alike by nature (a fixed camera, one part), count fewer of them as alike: a "
              "smaller alike_bits, or None (train.py: --alike-bits, lesson 8: ALIKE_BITS).")
+SMALL = {
+    "tiny": f"Photographs with a side below {TINY_PIXELS} pixels: {{}}. That is less than the network's "
+            "first stages look at: take larger ones where there are.",
+    "blank": "Pictures of one colour, on which there is nothing to see: {}. Take them away."}
 NOT_PHOTOGRAPHS = ("thumbs.db", "desktop.ini")  # Windows puts them into every folder
 
 
@@ -36,9 +40,9 @@ def advice(photographs: Dataset, table: pd.DataFrame,
     found = _unreadable(table) + _not_read(photographs) + passed_over(photographs.root)
     if alike_bits is not None:
         found += _alike(photographs, table, alike_bits)
-    if len(tiny := table["file"][table["problem"] == "tiny"]):
-        found.append(f"Photographs with a side below {TINY_PIXELS} pixels: {_listed(tiny)}. That is less "
-                     "than the network's first stages look at: take larger ones where there are.")
+    for problem, what in SMALL.items():
+        if len(files := table["file"][table["problem"] == problem]):
+            found.append(what.format(_listed(files)))
     return [printable(sentence) for sentence in found + _counts(photographs, table)]
 
 
@@ -54,10 +58,12 @@ def _unreadable(table: pd.DataFrame) -> list[str]:
     for problem, rows in broken.groupby("problem", sort=False):
         if "[Errno" in problem or "MemoryError" in problem:
             what = "set aside for now and tried again next time: look at the disk, permissions or free memory"
-        elif problem.startswith("unreadable: it is") and "empty" not in problem:
+        elif ": it is" in problem and ": " in problem.split(": it is")[1]:  # it says what to do
+            what = "set aside until then"
+        elif ": it is" in problem:
             what = "set aside; put a photograph in its place or take it away"
         else:
-            what = "set aside; get it again or delete it"
+            what = "set aside; get it again, or take it out of the folder"
         files = list(rows["file"])
         for some in [[file] for file in files] if len(files) <= SHOWN else [files]:
             said.append(f"{_listed(some)}: {problem}. {'It is' if len(some) == 1 else 'They are'} {what}.")
@@ -74,10 +80,11 @@ def _not_read(photographs: Dataset) -> list[str]:
                 others.setdefault(ending, []).append(f"{folder}/{name}")
     said = []
     for ending, files in sorted(others.items()):
-        why = remedy(files[0]) or f"not one of {' '.join(EXTENSIONS)}"
+        why = remedy(photographs.root / files[0]) or f"its ending is not one of {' '.join(EXTENSIONS)}"
         folders = _listed(dict.fromkeys(file.split("/")[0] for file in files))
         many = f"{len(files):,} files with {f'the ending {ending}' if ending else 'no ending'} in {folders}"
-        said.append(f"{files[0]} is not read: {why}" if len(files) == 1 else f"{many} are not read: {why}")
+        said.append(f"{files[0]} is not read: {why}" if len(files) == 1 else
+                    f"{many} are not read, such as {files[0]}: {why}")
     return said
 
 

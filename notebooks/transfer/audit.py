@@ -3,10 +3,8 @@
 It sets damaged files aside by name and never deletes or changes one.
 """
 
-import errno
 import hashlib
 import os
-import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,16 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageStat
 from tqdm import tqdm
 
-from . import ROOT, catalogue, home, overlap, write_whole
+from . import ROOT, catalogue, home, images, kinds, overlap, write_whole
 from .advice import TINY_PIXELS, advice  # noqa: F401  lessons look for it here
 from .datasets import Dataset
-from .files import alone, printable
+from .files import alone, digest, printable
 from .hashing import NEAR_DUPLICATE_BITS, near_duplicates, perceptual_hash  # noqa: F401
-from .pipeline import decode
 from .splits import SHARES, deal, groups  # noqa: F401
+
+BLANK = 1  # grey levels: a picture that varies less, by its standard deviation, shows nothing
 
 
 def examine(photographs: Dataset) -> pd.DataFrame:
@@ -31,26 +30,37 @@ def examine(photographs: Dataset) -> pd.DataFrame:
 
     Returns:
         One row per photograph, in its order: file, bytes, changed (nanoseconds), width and height
-        (pixels), mode (Pillow's: RGB, L, CMYK …), hash (perceptual, 16 hexadecimal digits), sha256
-        (of the bytes) and problem: "", "tiny" or "unreadable: …". What is unreadable is looked at
-        again each time, because the reason may have gone.
+        (pixels), mode (Pillow's: RGB, L, CMYK …), white (of 16-bit grey: the value that none exceeds,
+        255, 511 … 65535; otherwise 0), hash (perceptual, 16 hexadecimal digits), sha256 (of the bytes)
+        and problem: "", "tiny", "blank" or "unreadable: …". What is unreadable is looked at again each
+        time, because the reason may have gone.
     """
     kept = home("audit", f"{identity(photographs)}-examined.csv")
-    with alone(Path(f"{kept}.lock"), "looks at the same photographs"):  # then they are known
-        known = catalogue.read(kept)
-        keys = [(file, *_state(path)) for file, path in zip(photographs.files.tolist(), photographs.paths)]
-        todo = [key for key in keys if known.get(key[0], ())[:3] != key]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow leaves the interpreter free meanwhile
-            rows = pool.map(lambda key: (*key, *_examine_one(photographs.root / key[0])), todo)
-            try:
-                for row in tqdm(rows, total=len(todo), desc="decoding", unit=" files", file=sys.stdout,
-                                disable=not todo):
-                    known[row[0]] = row
-            finally:  # interrupted, what has been decoded is kept all the same
-                pool.shutdown(cancel_futures=True)
-                if any(catalogue.is_kept(known.get(key[0])) for key in todo):
-                    catalogue.write(kept, known)
+    keys = [(file, *_state(path)) for file, path in zip(photographs.files.tolist(), photographs.paths)]
+
+    def unknown() -> list[tuple]:
+        return [key for key in keys if known.get(key[0], ())[:3] != key]
+
+    known = catalogue.read(kept)
+    if unknown():
+        with alone(Path(f"{kept}.lock"), "looks at the same photographs"):  # then they are known
+            known = catalogue.read(kept)
+            _decode(photographs.root, unknown(), known, kept)
     return catalogue.as_frame([known[key[0]] for key in keys])
+
+
+def _decode(root: Path, todo: list[tuple], known: dict[str, tuple], kept: Path) -> None:
+    """Look at these files, and keep what is found; interrupted, what has been decoded all the same."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow leaves the interpreter free meanwhile
+        rows = pool.map(lambda key: (*key, *_examine_one(root / key[0])), todo)
+        try:
+            for row in tqdm(rows, total=len(todo), desc="decoding", unit=" files", file=sys.stdout,
+                            disable=not todo):
+                known[row[0]] = row
+        finally:
+            pool.shutdown(cancel_futures=True)
+            if any(catalogue.is_kept(known.get(key[0])) for key in todo):
+                catalogue.write(kept, known)
 
 
 def _state(path: str) -> tuple[int, int]:
@@ -64,36 +74,25 @@ def _state(path: str) -> tuple[int, int]:
 
 
 def _examine_one(path: Path) -> tuple:
-    """Width, height, mode, hash, sha256 and problem."""
+    """Width, height, mode, white, hash, sha256 and problem."""
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
-            kind = "folder" if stat.S_ISDIR(found.st_mode) else "pipe or a device"
-            return 0, 0, "", "", "", f"unreadable: it is a {kind}, no file"
-        if not found.st_size:
-            return 0, 0, "", "", "", "unreadable: it is empty"
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            pixels = decode(str(path))
-            file.seek(0)
-            with Image.open(file) as image:  # its first bytes only, and of a format that `decode` let through
-                mode = image.mode
-        height, width = pixels.shape[:2]
-        problem = "tiny" if min(width, height) < TINY_PIXELS else ""
-        return width, height, mode, perceptual_hash(pixels), digest, problem
+        pixels, about = images.look(str(path))
+        content = digest(path)
+        first = [about[key] for key in ("width", "height", "mode", "white")]
+        if max(ImageStat.Stat(Image.fromarray(pixels)).stddev) < BLANK:  # alike are those of the same bytes
+            return *first, content[:16], content, "blank"
+        problem = "tiny" if min(first[:2]) < TINY_PIXELS else ""
+        return *first, perceptual_hash(pixels), content, problem
     except Exception as error:  # whatever is wrong with the file, its name and this go on the list
-        return 0, 0, "", "", "", f"unreadable: {_reason(error, path)}"
+        return 0, 0, "", 0, "", "", f"unreadable: {_reason(error, path)}"
 
 
 def _reason(error: Exception, path: Path) -> str:
-    cause = error.__cause__ or error
-    if path.is_symlink() and getattr(cause, "errno", None) in (errno.ENOENT, errno.ELOOP):
-        return "it is a link to nothing"
-    text = str(error).removeprefix(f"cannot read the image {path}:").strip() or type(cause).__name__
+    text = str(error).removeprefix(f"cannot read the image {path}:")
+    text = text if isinstance(error, ValueError) else kinds.reason(str(path), error)
     for named in (f": {str(path)!r}", f" {str(path)!r}"):  # so equal reasons can be counted
         text = text.replace(named, "")
-    text = text.replace(str(path), path.name)
-    return printable(" ".join(text.split()))[:300]
+    return printable(" ".join(text.replace(str(path), path.name).split()))[:300]
 
 
 def readable(table: pd.DataFrame) -> np.ndarray:
@@ -105,8 +104,14 @@ def readable(table: pd.DataFrame) -> np.ndarray:
 
 
 def undamaged(photographs: Dataset) -> Dataset:
-    """Those that can be decoded; the others are printed by name."""
-    return photographs.select(readable(examine(photographs)))
+    """Those that can be decoded, with their `white`; the others are printed by name."""
+    table = examine(photographs)
+    return replace(photographs, white=_white(table)).select(readable(table))
+
+
+def _white(*tables: pd.DataFrame) -> int:
+    """What is white in 16-bit grey of these photographs: what the brightest of them says."""
+    return max(int(table["white"].max()) if len(table) else 0 for table in tables) or images.WHITE
 
 
 def split(photographs: Dataset, seed: int = 0, shares: dict[str, float] = SHARES,
@@ -116,7 +121,7 @@ def split(photographs: Dataset, seed: int = 0, shares: dict[str, float] = SHARES
     The same files, shares, bits and seed give the same split. Unreadable files are left out and
     named. Each set gets something of each class; where groups are so large that the shares cannot be
     kept, the largest is for training. The split is written down in `splits/` below TRANSFER_HOME. The
-    `groups` of the sets are those that were kept together.
+    `groups` of the sets are those that were kept together, and their `white` is that of the whole.
 
     Args:
         photographs: to be dealt out.
@@ -137,9 +142,11 @@ def split(photographs: Dataset, seed: int = 0, shares: dict[str, float] = SHARES
     rows = list(zip(photographs.files.tolist(), part, group.tolist(), names))
     given = repr((photographs.files.tolist(), list(shares.items()), alike_bits))  # a subset's is another file
     given = hashlib.sha256(given.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    write_whole(home("splits", f"{identity(photographs)}-{given}-seed{seed}.csv"),
-                catalogue.as_csv(["file", "part", "group", "label"], rows))
-    grouped = replace(photographs, groups=group)
+    path = home("splits", f"{identity(photographs)}-{given}-seed{seed}.csv")
+    text = catalogue.as_csv(["file", "part", "group", "label"], rows)
+    if not path.is_file() or path.read_text("utf-8", "surrogateescape") != text:  # it may be a teacher's
+        write_whole(path, text)
+    grouped = replace(photographs, groups=group, white=_white(table))
     return tuple(grouped.select(part == name) for name in ("train", "validation", "test")
                  if name in ("train", *shares))
 
@@ -161,6 +168,7 @@ def without_copies(test: Dataset, *others: Dataset, bits: int | None = NEAR_DUPL
     """
     table = examine(test)
     seen = [(other, examine(other)) for other in others]
+    test = replace(test, white=_white(*(found for _, found in seen)))  # as the model will have learned it
     return overlap.leave_out(test, table, readable(table), seen, bits)
 
 

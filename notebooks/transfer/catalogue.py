@@ -11,8 +11,8 @@ import pandas as pd
 
 from .files import read_sealed, write_sealed
 
-COLUMNS = ["file", "bytes", "changed", "width", "height", "mode", "hash", "sha256", "problem"]
-NUMBERS = ["bytes", "changed", "width", "height"]
+COLUMNS = ["file", "bytes", "changed", "width", "height", "mode", "white", "hash", "sha256", "problem"]
+NUMBERS = ["bytes", "changed", "width", "height", "white"]
 
 
 def read(path: Path) -> dict[str, tuple]:

@@ -9,6 +9,7 @@ import inspect
 import io
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def alone(run: Path):
     """The folder of a run, for one program at a time; the second waits, and says so."""
     if run.exists() and not run.is_dir():
         set_aside(run)
-    run.mkdir(parents=True, exist_ok=True)
+    with files.named(run):
+        run.mkdir(parents=True, exist_ok=True)
     if (run / "lock").is_dir():
         set_aside(run / "lock")
     with files.alone(run / "lock", "is at this very training"):
@@ -95,8 +97,9 @@ class Checkpoint(keras.callbacks.Callback):
         try:
             write_sealed(file, content.getbuffer())
         except OSError as error:
-            raise OSError(error.errno, f"{error.strerror or error}. The epochs before it are kept: make "
-                          "room, or set TRANSFER_HOME to a folder on a larger disk, and run this again",
+            said = os.strerror(error.errno) if error.errno else error
+            raise OSError(error.errno, f"{said}. The epochs before it are kept: make room, or set "
+                          "TRANSFER_HOME to a folder on a larger disk, and run this again",
                           str(file)) from error
         self._keep_only(file)
 

@@ -40,7 +40,7 @@ def input_range(prepared: np.ndarray, low: float, high: float) -> None:
         low, high: the range of the recipe: -124 and 152 for VGG16, -1 and 1 for MobileNetV2.
     """
     smallest, largest = float(np.min(prepared)), float(np.max(prepared))
-    if smallest < low or largest > high or largest - smallest < 0.6 * (high - low):
+    if not (smallest >= low and largest <= high and largest - smallest >= 0.6 * (high - low)):  # or nan
         raise Mistake(f"the network is fed {smallest:.2f} to {largest:.2f}, its weights know {low:g} to "
                       f"{high:g}. Is the pre-processing done twice, not at all, or that of another network?")
 
@@ -92,7 +92,7 @@ def begins_well(before: float, history: dict[str, list[float]]) -> None:
         history: of the fine-tuning, with "val_loss".
     """
     first = history["val_loss"][0]
-    if first > 1.3 * before + 0.1:
+    if not first <= 1.3 * before + 0.1:  # or no number
         raise Mistake(f"the validation loss went from {before:.2f} to {first:.2f} in the first epoch: "
                       "what was learned is being thrown away. Train the head first, and take a rate of 1e-5 "
                       "to 1e-4.")
@@ -117,9 +117,13 @@ def answers_differ(probabilities: np.ndarray) -> None:
     Args:
         probabilities: (n, classes), or (n,) or (n, 1) of the second of two classes.
     """
-    found = np.asarray(probabilities).reshape(len(probabilities), -1)
+    found = np.asarray(probabilities)
+    found = found[:, None] if found.ndim == 1 else found
     answers = found.argmax(axis=1) if found.shape[1] > 1 else (found[:, 0] > 0.5).astype(int)
-    if len(set(answers.tolist())) == 1:
+    if np.isnan(found).any():
+        raise Mistake("the answers are no numbers: the training went wrong. Take a smaller learning rate, "
+                      "and look at the inputs' range.")
+    if len(answers) > 1 and len(set(answers.tolist())) == 1:
         raise Mistake(f"all {len(answers)} answers are class {answers[0]}, with {found.min():.2f} to "
                       f"{found.max():.2f}. Is a sigmoid or softmax applied to what is a probability already?")
 
@@ -140,9 +144,16 @@ def labels_in_step(features: np.ndarray, labels: np.ndarray) -> None:
     """Features know something of their labels: each is nearer to the others of its class than by chance.
 
     Args:
-        features: (n, width) of photographs with at least two per class.
-        labels: (n,) whole numbers from 0.
+        features: (n, width). A class with a single photograph is left out, since it has no others.
+        labels: (n,) whole numbers. With fewer photographs than could tell, it is silent.
     """
+    if len(features) != len(labels):
+        raise Mistake(f"there are features of {len(features)} photographs and {len(labels)} labels.")
+    _, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    several = counts[labels] > 1
+    features, labels = features[several], np.unique(labels[several], return_inverse=True)[1]
+    if not len(labels):
+        return
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     sums = np.stack([unit[labels == label].sum(axis=0) for label in range(labels.max() + 1)])
     others = sums[labels] - unit  # of its own class, without the photograph itself
@@ -150,7 +161,9 @@ def labels_in_step(features: np.ndarray, labels: np.ndarray) -> None:
     similarity[np.arange(len(labels)), labels] = (unit * others).sum(1) / np.linalg.norm(others, axis=1)
     right = int((similarity.argmax(axis=1) == labels).sum())
     chance = np.bincount(labels).max() / len(labels)
-    if binomtest(right, len(labels), chance, alternative="greater").pvalue > 0.001:
+    luck = [binomtest(found, len(labels), chance, alternative="greater").pvalue
+            for found in (right, len(labels))]
+    if luck[0] > max(0.001, luck[1]):
         raise Mistake(f"{right} of {len(labels)} photographs are nearest to their own class; guessing finds "
                       f"{chance * len(labels):.0f}. Are features and labels from the same pass, unshuffled?")
 
@@ -171,6 +184,8 @@ def each_class_recalled(labels: np.ndarray, answers: np.ndarray, at_least: float
         labels, answers: (n,) whole numbers.
         at_least: the share of each class that must be found.
     """
+    if not len(labels):
+        raise Mistake("there are no answers to look at.")
     recall = {int(label): float((answers[labels == label] == label).mean()) for label in np.unique(labels)}
     worst = min(recall, key=recall.get)
     if recall[worst] < at_least:

@@ -4,6 +4,7 @@ It does not open the photographs (`audit` does) and does not split them (`audit.
 """
 
 import csv
+import difflib
 import hashlib
 import io
 import json
@@ -11,7 +12,7 @@ import os
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 from PIL import Image
@@ -19,12 +20,12 @@ from PIL import Image
 from . import ROOT, dataset_choice, language, write_whole
 from .downloads import DOWNLOADS, animals10, cats_vs_dogs, check_download  # noqa: F401
 from .files import alone
-from .folders import EXTENSIONS, are_parts, classes, descend, explain, passed_over  # noqa: F401
+from .folders import EXTENSIONS, are_parts, classes, descend, explain, inside, passed_over  # noqa: F401
 from .uploads import unpack, uploaded  # noqa: F401  lessons look for them here
 
 IMAGE_SIZE = (224, 224)  # (height, width) in pixels: what both backbones were trained with
 
-# Folder on disk -> name in each language. A folder that is not listed keeps its own name.
+# Folder on disk -> name in each language. A set with other folders keeps all of its names.
 CLASS_NAMES = {
     "cane": {"en": "dog", "pt-BR": "cachorro"},
     "cavallo": {"en": "horse", "pt-BR": "cavalo"},
@@ -41,6 +42,9 @@ CLASS_NAMES = {
 }
 
 
+NO_GROUP = {"", "?", "-", "n/a", "na", "nan", "none", "null", "unknown", "desconhecido"}  # in a table
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Photographs of one data set, or of a part of it; nothing is decoded yet.
@@ -52,6 +56,7 @@ class Dataset:
         labels: (n,) int64, an index into `class_folders`.
         class_folders: the class folders' names, sorted, as on disk.
         groups: (n,) a name for what must stay in one split; by default the file itself.
+        white: the value of 16-bit grey that is shown as white; `audit` measures it over the set.
     """
 
     name: str
@@ -60,6 +65,7 @@ class Dataset:
     labels: np.ndarray
     class_folders: tuple[str, ...]
     groups: np.ndarray
+    white: int = 65_535
 
     def __len__(self) -> int:
         return len(self.files)
@@ -80,7 +86,13 @@ class Dataset:
                        groups=self.groups[which])
 
     def few(self, per_class: int, seed: int = 0) -> "Dataset":
-        """So many photographs of each class, or all where there are fewer; five are among the ten."""
+        """So many photographs of each class, or all where there are fewer; five are among the ten.
+
+        Raises:
+            ValueError: `per_class` is no whole number from 1 on, or `seed` none from 0 on.
+        """
+        check_whole("per_class", per_class, 1)
+        check_whole("seed", seed)
         order = np.random.default_rng(seed).permutation(len(self))
         return self.select(np.sort(np.concatenate(
             [order[self.labels[order] == label][:per_class] for label in np.unique(self.labels)])))
@@ -88,10 +100,17 @@ class Dataset:
     def only(self, class_folders: list[str]) -> "Dataset":
         """The photographs of these classes alone, named as on disk; labels are counted anew.
 
+        An accent may be composed in another way than on disk, as Macs do.
+
         Raises:
             ValueError: there is no such class, or fewer than two are left.
         """
-        folders = tuple(sorted(set(class_folders)))
+        if isinstance(class_folders, str):
+            raise ValueError(f"give a list of class folders, such as {list(self.class_folders[:2])}, not the "
+                             f"text {class_folders!r}.")
+        here = {composed(folder): folder for folder in self.class_folders}
+        here |= {folder: folder for folder in self.class_folders}
+        folders = in_order({here.get(one, here.get(composed(one), one)) for one in class_folders})
         unknown = [folder for folder in folders if folder not in self.class_folders]
         if unknown or len(folders) < 2:
             raise ValueError(f"at least two of the classes {', '.join(self.class_folders)} are needed; "
@@ -103,17 +122,35 @@ class Dataset:
 
 
 def names(class_folders) -> list[str]:
-    """Classes in the reader's language; one that is not listed keeps its folder's name.
+    """Classes in the reader's language, where they are Animals-10's or Microsoft's; others keep their names.
 
-    So do those that would get the same name (cane and dog are both "dog" in English).
+    So do those that would get the same name (Cat and gatto are both "cat" in English).
     """
-    shown = [CLASS_NAMES.get(folder, {}).get(language(), folder) for folder in class_folders]
-    often = Counter(map(_plain, shown))
-    return [folder if often[_plain(name)] > 1 else name for folder, name in zip(class_folders, shown)]
+    shown = _shown(class_folders)
+    often = Counter(map(composed, shown))
+    return [folder if often[composed(name)] > 1 else name for folder, name in zip(class_folders, shown)]
 
 
-def _plain(name: str) -> str:
+def _shown(folders) -> list[str]:
+    """Translated where all are listed: in a set of the reader's own, "gallina" is the reader's word."""
+    listed = all(folder in CLASS_NAMES for folder in folders)
+    return [CLASS_NAMES[folder][language()] if listed else folder for folder in folders]
+
+
+def composed(name: str) -> str:
+    """The same letters as other systems write them: a Mac takes an accent apart from its letter."""
     return unicodedata.normalize("NFC", name)
+
+
+def in_order(folders) -> tuple[str, ...]:
+    """Class folders in the order of the labels, which does not hang on how accents are composed."""
+    return tuple(sorted(folders, key=lambda name: (composed(name), name)))
+
+
+def check_whole(name: str, value, least: int = 0, most: int = 2**32 - 1) -> None:
+    """A whole number within these bounds, or a ValueError that says so."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
+        raise ValueError(f"{name} is a whole number from {least} to {most}, not {value!r}.")
 
 
 def load(choice: str = "") -> Dataset:
@@ -138,7 +175,8 @@ def load(choice: str = "") -> Dataset:
 def load_from_here(choice: str) -> Dataset:
     """As `load`, for a command line: a relative folder is meant from where the command is given."""
     here = Path(choice).expanduser()
-    return load(str(here.resolve()) if choice and here.is_dir() else choice)
+    named = choice in ("", "mini", "animals10", "cats_vs_dogs") and not (choice and here.is_dir())
+    return load(choice if named else str(here.absolute()))
 
 
 def from_folder(root: Path, name: str) -> Dataset:
@@ -151,24 +189,25 @@ def from_folder(root: Path, name: str) -> Dataset:
         ValueError: a class folder's name holds a line break or another control character.
     """
     if not root.is_dir():
-        raise FileNotFoundError(
-            f"no folder {root}. TRANSFER_DATASET takes mini, animals10, cats_vs_dogs or a folder "
-            f"with one folder per class; a relative one is meant from {ROOT}.")
+        raise FileNotFoundError(_missing(root))
     found, inner = classes(root), descend(root)
     if len(found) < 2 and inner != root and len(classes(inner)) > 1:
         print(f"{root} holds one folder only; the class folders are those in {inner}")
         return from_folder(inner, name)
     if len(found) < 2 or are_parts(found):
         raise FileNotFoundError(explain(root, found))
-    folders = tuple(sorted(found))
+    folders = in_order(found)
     _check_names(root, folders)
     files = sorted(f"{folder}/{file}" for folder in folders for file in found[folder])
     labels = [folders.index(file.split("/")[0]) for file in files]
     group_of = _groups(root / "SOURCES.csv")
-    groups = [group_of.get(file, file) for file in files]
-    if group_of and not group_of.keys() & set(files):
-        print(f"{root / 'SOURCES.csv'} names none of the photographs, so it says nothing of their groups; "
-              "its column file should read like " + files[0])
+    groups = [group_of.get(composed(file)) or file for file in files]
+    without = [file for file in files if composed(file) not in group_of]
+    if group_of and without:
+        print(f"{root / 'SOURCES.csv'} names " + (
+            "none of the photographs, so it says nothing of their groups" if len(without) == len(files) else
+            f"no group of {len(without)} of {len(files)} photographs, which have no row there")
+            + f"; its column file should read like {without[0]}")
     return Dataset(name, root, np.array(files), np.array(labels), folders, np.array(groups))
 
 
@@ -178,25 +217,61 @@ def _check_names(root: Path, folders: tuple[str, ...]) -> None:
         if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in folder):
             raise ValueError(f"the class folder {folder!r} in {root} has a line break, a control character "
                              "or a letter that is no UTF-8 in its name: rename it.")
-    shown = [CLASS_NAMES.get(folder, {}).get(language(), folder) for folder in folders]
-    for one, count in Counter(map(_plain, shown)).items():
+    shown = _shown(folders)
+    for one, count in Counter(map(composed, shown)).items():
         if count > 1:
-            alike = [folder for folder, name in zip(folders, shown) if _plain(name) == one]
+            alike = [folder for folder, name in zip(folders, shown) if composed(name) == one]
             print(f"the folders {' and '.join(alike)} would all be called {one!r}: each keeps its folder's "
                   "name. If they are one class, put their photographs into one folder.")
 
 
+def _missing(root: Path) -> str:
+    """Why this is no folder, and which is meant perhaps."""
+    if root.exists():
+        packed = root.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
+        return (f"{root} is a file; {'unpack it first, and ' * packed}give the folder that holds one folder "
+                "of photographs per class.")
+    wrong = next(one for one in (root, *root.parents) if one.parent.is_dir())
+    near = difflib.get_close_matches(wrong.name, inside(wrong.parent)[0])
+    meant = f" ({wrong.parent} holds {' and '.join(near)})" if near else ""
+    return (f"there is no folder {root}{meant}. Give a folder with one folder of photographs per class; "
+            "--dataset and TRANSFER_DATASET also take mini, animals10 and cats_vs_dogs.")
+
+
 def _groups(table: Path) -> dict[str, str]:
-    """File -> group; a table of the reader's own, made for something else, is not used."""
+    """File -> group, "" where the table knows none; one of the reader's own for something else is not used.
+
+    Excel writes what the computer's country is used to: semicolons, and UTF-8 with a mark or cp1252.
+    """
     if not table.is_file():
         return {}
     try:
-        with open(table, encoding="utf-8-sig", newline="") as rows:
-            return {row["file"].replace("\\", "/"): row["group"] for row in csv.DictReader(rows)
-                    if row["file"] and row["group"]}
-    except (KeyError, UnicodeDecodeError, csv.Error):
-        print(f"{table} is not used: it is no table in UTF-8 with commas and the columns file and group.")
-        return {}
+        content = table.read_bytes()
+        try:
+            text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8")
+        except UnicodeDecodeError:
+            text = content.decode("cp1252", "replace")
+        text = text.removeprefix("\ufeff")
+        for delimiter in ",;\t|":
+            lines = io.StringIO(text.removeprefix(f"sep={delimiter}").lstrip(), newline="")
+            rows = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
+            rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or ()]
+            if {"file", "group"} <= set(rows.fieldnames):
+                return {_as_file(row["file"]): _as_group(row["group"]) for row in rows if row["file"]}
+        why = "it is no table with the columns file and group"
+    except (OSError, csv.Error) as error:
+        why = str(error)
+    print(f"{table} is not used: {why}.")
+    return {}
+
+
+def _as_file(cell: str) -> str:
+    return composed(PureWindowsPath(cell.strip()).as_posix())  # knows \\ and /, and passes over ./
+
+
+def _as_group(cell: str | None) -> str:
+    group = composed((cell or "").strip())
+    return "" if group.lower() in NO_GROUP else group
 
 
 def as_folder(photographs: Dataset, folder: Path) -> Path:
@@ -219,7 +294,7 @@ def as_folder(photographs: Dataset, folder: Path) -> Path:
 
 
 def _fill(photographs: Dataset, folder: Path) -> None:
-    from .pipeline import decode
+    from .images import decode
 
     note = folder.with_name(f"{folder.name}.json")  # what was written here, and what it was made of
     made = _read_note(note)
@@ -243,7 +318,7 @@ def _fill(photographs: Dataset, folder: Path) -> None:
             now[name] = made[name]
         else:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            image = Image.fromarray(decode(state[0]))
+            image = Image.fromarray(decode(state[0], white=photographs.white))
             image.thumbnail((500, 500))
             content = io.BytesIO()
             image.save(content, "png")

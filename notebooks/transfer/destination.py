@@ -6,6 +6,7 @@ It writes no model (`export` does). What it compares is the note that train.py w
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import textwrap
 from pathlib import Path
@@ -82,8 +83,12 @@ def read_note(path: Path) -> dict:
     return note if isinstance(note, dict) and "settings" in note else {}
 
 
-def check(path: Path) -> None:
+def check(path: Path, size: float = 0) -> None:
     """Whether a model can be written here, before an hour is spent on its training.
+
+    Args:
+        path: of the model.
+        size: how many bytes it will take, with what is written beside it.
 
     Raises:
         ValueError: it cannot, or files of something else would be overwritten; the message says why.
@@ -94,9 +99,21 @@ def check(path: Path) -> None:
             Path(folder, path.with_suffix(".tflite").name).touch()
     except OSError as error:
         raise ValueError(f"{path} cannot be written ({error.strerror}); choose another --output") from error
+    if size > (free := shutil.disk_usage(path.parent).free):
+        raise ValueError(f"{path} needs about {size / 1e6:.0f} MB and the disk has {free / 1e6:.0f} MB free: "
+                         "make room, or choose an --output on another disk")
     found = [one for one in (path, *map(path.with_suffix, BESIDE)) if one.exists()]
     if folders := [one for one in found if not one.is_file()]:
         raise ValueError(f"{folders[0]} is a folder; choose another --output")
     if found and not path.exists() and not read_note(path):
         raise ValueError(f"{found[0]} is there and belongs to no model of train.py: it would be overwritten; "
                          "choose another --output")
+
+
+def set_stale_apart(path: Path, training: dict) -> None:
+    """A .tflite file of another training does not stay under this model's name."""
+    lite = path.with_suffix(".tflite")
+    if lite.exists() and read_note(path).get("training") != training:
+        os.replace(lite, lite.with_name(lite.name + ".old"))
+        print(f"{lite} is of the model that is replaced; its name is {lite.name}.old now. --litert writes a "
+              "new one.")

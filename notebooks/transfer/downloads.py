@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from . import home, short, write_whole
-from .files import alone
+from .files import DISK_FULL, alone, named
 from .folders import classes
 from .uploads import extract
 
@@ -31,8 +31,7 @@ MICROSOFT_ZIP = (
     "kagglecatsanddogs_5340.zip"  # linked from the download centre's page 54765
 )
 WAIT = 30  # seconds for the server's next bytes
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.EIO, errno.ENAMETOOLONG)
 
 NO_NETWORK = (
     "no connection. Look whether there is a network (on Kaggle: switch Internet on in the notebook's "
@@ -91,7 +90,7 @@ def _download(name: str, inner: str, get) -> Path:
         get: puts into a folder, and returns, a .zip or a folder that is unpacked already.
     """
     final, beside = home("downloads", name), home("downloads", f"{name}.partial")
-    with alone(home("locks", f"{name}.lock"), f"downloads {name}"):
+    with alone(home("locks", f"{name}.lock"), f"downloads {name}"), named(final):
         if final.is_dir():
             check_download(final, name, sizes=False)
             return final
@@ -146,6 +145,8 @@ def fetch(url: str, target: Path) -> Path:
 def _advice(error: Exception) -> str:
     if getattr(error, "errno", None) in DISK_FULL:
         return "make room, or let TRANSFER_HOME name a folder on another disk"
+    if getattr(error, "errno", None) in CANNOT_WRITE:
+        return "that file cannot be written; let TRANSFER_HOME name a folder on a disk of this computer"
     if isinstance(error, urllib.error.HTTPError):
         return "the server refuses it; try again later"
     return NO_NETWORK

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,12 +18,14 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from . import ROOT, home, quiet, short
-from .files import new_whole, write_whole
+from .files import alone, new_whole, write_whole
+from .images import WHITE
 
 MEMBER = "classes.json"  # in the zip that a .keras file is, and in the one behind a .tflite model
+# The converter's word for itself becomes one, as long, that says to scripts/predict_litert.py: a zip follows.
+DESCRIPTION = b"MLIR Converted.", b"& classes.json."
 
 
 def check_class_names(class_names: list[str], outputs: int | None = None) -> None:
@@ -49,22 +52,23 @@ def check_number(class_names: list[str], outputs: int) -> None:
                          "they are not of the same training.")
 
 
-def lock(path: Path) -> FileLock:
+def lock(path: Path):
     """Held by whoever changes files that belong together; it lies below TRANSFER_HOME, not beside them."""
     place = str(Path(path).resolve()).encode("utf-8", "surrogateescape")
-    return FileLock(home("locks", hashlib.sha256(place).hexdigest()[:16] + ".lock"))
+    return alone(home("locks", hashlib.sha256(place).hexdigest()[:16] + ".lock"), "writes the same model")
 
 
-def save(model, path: Path, class_names: list[str]) -> Path:
+def save(model, path: Path, class_names: list[str], white: int = WHITE) -> Path:
     """Write a `.keras` file, whole or not at all, with its classes inside and beside it.
 
     Inside they cannot be parted from the model: `classes.json` in the zip. Beside it, a .txt with one
-    class a line is for people and for other programs.
+    class a line is for people and for other programs; a file of that name that is not ours stays.
 
     Args:
         model: a built Keras model with one output, (n, classes).
         path: ends in .keras; its folder is created.
         class_names: in the order of the outputs.
+        white: of 16-bit grey, as in the photographs that it has learned from (`Dataset.white`).
 
     Returns:
         The path.
@@ -72,18 +76,12 @@ def save(model, path: Path, class_names: list[str]) -> Path:
     Raises:
         ValueError: the names do not fit the model, or one of them is no name; nothing is written.
     """
-    path, class_names = Path(path), list(class_names)
-    check_class_names(class_names, model.output_shape[-1])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with lock(path.with_suffix("")):
-        with new_whole(path) as beside:
-            model.save(beside)
-            _append(beside, {"classes": class_names})
-        _write_txt(path, class_names)
-    return path
+    outputs = model.output_shape[-1]
+    return _write(path, class_names, outputs, lambda beside: model.save(beside) or {"white": white})
 
 
-def export_litert(model, path: Path, class_names: list[str], int8: bool = False) -> Path:
+def export_litert(model, path: Path, class_names: list[str], int8: bool = False,
+                  white: int = WHITE) -> Path:
     """Write a model as a LiteRT file for telephones and small computers, its classes inside and beside it.
 
     Inside means behind: LiteRT reads the model from the front and passes over the small zip that
@@ -96,6 +94,7 @@ def export_litert(model, path: Path, class_names: list[str], int8: bool = False)
         class_names: in the order of the outputs.
         int8: keep the weights as whole numbers of 8 bits (dynamic range quantization): a quarter
             of the size. Without it, the file computes what the model computes.
+        white: as of `save`.
 
     Returns:
         The path.
@@ -105,30 +104,52 @@ def export_litert(model, path: Path, class_names: list[str], int8: bool = False)
     """
     import tensorflow as tf
 
+    def fill(beside: Path) -> dict:
+        converter = tf.lite.TFLiteConverter.from_keras_model(model)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT] if int8 else []
+        with quiet(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")  # on where the converter will live one day
+            content = converter.convert()
+        content = content.replace(*DESCRIPTION, 1)  # so a file whose zip was cut off is told
+        beside.write_bytes(content)
+        return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "white": white}
+
+    return _write(path, class_names, model.output_shape[-1], fill)
+
+
+def _write(path: Path, class_names: list[str], outputs: int, fill) -> Path:
+    """What `fill` writes, with its classes and what it returns inside, and the classes beside it."""
     path, class_names = Path(path), list(class_names)
-    check_class_names(class_names, model.output_shape[-1])
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT] if int8 else []
-    with quiet(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # on where the converter will live one day
-        content = converter.convert()
+    check_class_names(class_names, outputs)
     path.parent.mkdir(parents=True, exist_ok=True)
     with lock(path.with_suffix("")):
-        with new_whole(path) as beside:
-            beside.write_bytes(content)
-            _append(beside, {"classes": class_names, "bytes": len(content),
-                             "sha256": hashlib.sha256(content).hexdigest()})
-        _write_txt(path, class_names)
+        beside, text = path.with_suffix(".txt"), _lines({"classes": class_names})
+        ours = not os.path.lexists(beside) or any(
+            beside.is_file() and beside.read_bytes() == names.encode()
+            for names in (text, *(_lines(inside(path.with_suffix(end))) for end in (".keras", ".tflite"))))
+        with new_whole(path) as new:
+            about = fill(new)
+            with zipfile.ZipFile(new, "a") as archive:
+                archive.writestr(MEMBER, json.dumps({"classes": class_names} | about))
+        if ours:
+            write_whole(beside, text)
+        else:
+            print(f"{beside} was not written with a model, so it stays as it is; the class names are inside "
+                  f"{path.name} too.")
     return path
 
 
-def _append(path: Path, about: dict) -> None:
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(MEMBER, json.dumps(about))
+def inside(path: Path) -> dict:
+    """What `save` and `export_litert` write into a model: classes and white; nothing where there is none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return dict(json.loads(archive.read(MEMBER)))
+    except Exception:  # zipfile, zlib and json each raise their own
+        return {}
 
 
-def _write_txt(path: Path, class_names: list[str]) -> None:
-    write_whole(path.with_suffix(".txt"), "\n".join(class_names) + "\n")
+def _lines(about: dict) -> str:
+    return "".join(f"{name}\n" for name in about.get("classes", ()))
 
 
 def read_txt(path: Path) -> list[str]:

@@ -8,6 +8,8 @@ entry. `store` keeps the rows and proves each of them when it is read.
 """
 
 import contextlib
+import difflib
+import hashlib
 import os
 import shutil
 import sys
@@ -19,8 +21,9 @@ from tqdm import tqdm
 
 from . import fingerprints, home, pipeline
 from .batches import Batches, Features  # noqa: F401  lessons find `Batches` here
-from .datasets import IMAGE_SIZE, Dataset
+from .datasets import IMAGE_SIZE, Dataset, check_whole
 from .files import alone, digest
+from .images import WHITE
 from .models import weights_digest
 from .store import REMEDY, Store, old_folders
 from .structure import structure
@@ -55,8 +58,10 @@ def extract(photographs: Dataset, backbone: keras.Model, preprocess, layers=("po
     Raises:
         OSError: the disk has not enough room, and nothing is written then; or it filled up in the
             middle, or cannot be written. The message names the file.
-        ValueError: a photograph is damaged (the message names it), or `augment` does not follow its seed.
+        ValueError: a photograph is damaged (the message names it), `augment` does not follow its seed,
+            or another argument is none.
     """
+    _check(backbone, layers, view, batch_size)
     outputs = {layer: keras.ops.mean(backbone.output, axis=(1, 2)) if layer == "pooled"
                else backbone.get_layer(layer).output for layer in layers}
     recipe = _recipe(backbone, preprocess, size, augment, view)
@@ -64,7 +69,8 @@ def extract(photographs: Dataset, backbone: keras.Model, preprocess, layers=("po
     stores = {layer: _store(recipe, layer, keras.Model(backbone.inputs, output), shapes[layer][1:])
               for layer, output in outputs.items()}
     _say_what_is_old()
-    keys = [digest(path) for path in photographs.paths]
+    paths = tqdm(photographs.paths, "reading files", delay=2, file=sys.stdout)
+    keys = [_key(path, photographs.white) for path in paths]
     paths, computed = dict(zip(keys, photographs.paths)), set()
     for _ in range(ROUNDS):
         found = {layer: store.find(keys) for layer, store in stores.items()}
@@ -81,11 +87,23 @@ def extract(photographs: Dataset, backbone: keras.Model, preprocess, layers=("po
             if todo:
                 _check_room(len(todo), [stores[layer] for layer in missing])
                 network = keras.Model(backbone.inputs, missing, name=backbone.name)
-                images = _images(todo, size, augment, view)
+                images = _images(todo, photographs.white, size, augment, view)
                 _run(network, preprocess, images, todo, batch_size, stores, known)
             computed |= todo.keys()
     raise OSError(f"{home('features')}: what was written could not be read again, {ROUNDS} times. Is the "
                   f"disk failing? If so, {REMEDY}.")
+
+
+def _check(backbone: keras.Model, layers, view: int, batch_size: int) -> None:
+    if isinstance(layers, str) or not len(layers):
+        raise ValueError(f"layers is a list of names, such as ['pooled'], not {layers!r}.")
+    there = ["pooled", *(layer.name for layer in backbone.layers)]
+    for one in layers:
+        if one not in there:
+            near = difflib.get_close_matches(str(one), there) or [there[0], *there[-3:]]
+            raise ValueError(f"{backbone.name} has no layer {one!r}; it has {', '.join(near)} …")
+    check_whole("view", view, 0, 2**31 - 1)
+    check_whole("batch_size", batch_size, 1)
 
 
 def _recipe(backbone: keras.Model, preprocess, size, augment, view: int) -> dict:
@@ -116,14 +134,20 @@ def _say_what_is_old() -> None:
               f"({size / 1e6:,.1f} MB) are of an earlier version, are not read, and can be deleted.")
 
 
-def _images(todo: dict[str, str], size, augment, view) -> tf.data.Dataset:
+def _key(path: str, white: int) -> str:
+    """What is known of a photograph: its bytes, and of 16-bit grey what is shown as white."""
+    content = digest(path)
+    return content if white == WHITE else hashlib.sha256(f"{content} {white}".encode()).hexdigest()
+
+
+def _images(todo: dict[str, str], white: int, size, augment, view) -> tf.data.Dataset:
     """Images in the order of `todo`; an augmented view is seeded by the image, not by its turn."""
     seeds = [(int(key[:7], 16), view) for key in todo]
     data = tf.data.Dataset.from_tensor_slices(
         (list(todo.values()), np.array(seeds, "int32").reshape(-1, 2)))
 
     def one(path, seed):
-        image = pipeline.read(path, size)
+        image = pipeline.read(path, size, white)
         return augment(image, seed) if augment else image
 
     return pipeline.without_autotuning(data.map(one, num_parallel_calls=os.cpu_count()))

@@ -5,6 +5,7 @@ a file appears under its name only when it is complete. It knows nothing of what
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -12,6 +13,32 @@ import tempfile
 from pathlib import Path
 
 PATIENCE = 3  # seconds to wait for another program without a word
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+# What file systems without locks answer: network drives, clouds mounted as folders.
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EIO, errno.EINVAL)
+
+
+@contextlib.contextmanager
+def named(path: str | Path):
+    """The system's error with the file's name and what to do: "No space left on device" says neither."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or "TRANSFER_HOME" in str(error):  # a sentence already
+            raise
+        raise OSError(error.errno, f"{error.strerror}. {_remedy(error.errno, Path(path))}",
+                      str(path)) from error
+
+
+def _remedy(number: int, path: Path) -> str:
+    from . import base  # here, as it needs this module
+
+    inside = path.absolute().is_relative_to(base())
+    what = f"set TRANSFER_HOME (now {base()}) to" if inside else "choose"
+    if number not in DISK_FULL:
+        return f"{what[0].upper()}{what[1:]} a folder that can be written, on a disk of this computer"
+    room = "" if inside else f" (all in TRANSFER_HOME, {base()}, can be made again)"
+    return f"Make room{room}, or {what} a folder with more of it"
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -34,15 +61,12 @@ def new_whole(path: Path):
     The ending is kept, for libraries that choose the format by it.
     """
     path = Path(path)
-    try:
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
-            beside = Path(folder, path.name)
-            yield beside
-            with open(beside, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-    except OSError as error:  # "No space left on device" alone does not say where
-        raise (OSError(error.errno, error.strerror, str(path)) if error.errno else error) from error
+    with named(path), tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
+        beside = Path(folder, path.name)
+        yield beside
+        with open(beside, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, path)
 
 
 def write_sealed(path: Path, content: str | bytes) -> None:
@@ -82,39 +106,63 @@ def read_sealed(path: Path) -> bytes | None:
 
 def set_aside(path: Path) -> None:
     """Rename a damaged file or folder to `<name>.damaged`, and say so."""
-    print(f"{path} is damaged (or of an earlier version) and is made again; "
-          f"what was there is now {path.name}.damaged")
     aside = path.with_name(path.name + ".damaged")
-    shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
-    os.replace(path, aside)
+    with named(path):
+        shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
+        os.replace(path, aside)
+    print(f"{path} is damaged (or of an earlier version) and is made again; "
+          f"what was there is now {aside.name}")
 
 
 @contextlib.contextmanager
-def alone(lock: Path, at: str):
+def alone(lock: Path, at: str, wait: bool = True):
     """One program at a time; another waits, and after a few seconds says for what.
 
     Args:
-        lock: the file to lock.
+        lock: the file to lock; a kill frees it. Where the file system has no locks, a file `<name>.held`
+            beside it is the mark; who is killed on another computer leaves it behind.
         at: what it is at, such as "downloads animals10", to follow "another notebook or program".
+        wait: whether to wait at all.
 
     Raises:
-        OSError: the file system has no locks.
+        OSError: neither can be written there.
+        TimeoutError: another has it, and this one is not to wait.
     """
-    from filelock import FileLock, Timeout  # here, for the set-up cell to say what is not installed
-
-    held = FileLock(lock)
-    try:
-        held.acquire(timeout=PATIENCE)
-    except Timeout:
-        print(f"waiting for another notebook or program, which {at} ({lock})", flush=True)
-        held.acquire()
-    except NotImplementedError as error:
-        raise OSError(f"{lock} cannot be locked there: set TRANSFER_HOME to a folder on a disk of this "
-                      "computer.") from error
+    with named(lock):
+        held = _acquired(Path(lock), at, wait)
     try:
         yield
     finally:
         held.release()
+
+
+def _acquired(lock: Path, at: str, wait: bool, soft: bool = False):
+    from filelock import FileLock, SoftFileLock, Timeout  # here, for the set-up cell to say what is missing
+
+    soft = soft or not _has_locks(lock.parent)
+    file = lock.with_name(lock.name + ".held") if soft else lock
+    held = SoftFileLock(file) if soft else FileLock(file)
+    try:
+        held.acquire(timeout=PATIENCE if wait else 0)
+    except (OSError, NotImplementedError) as error:
+        if not soft and getattr(error, "errno", errno.ENOSYS) in NO_LOCKS:
+            return _acquired(lock, at, wait, soft=True)
+        if not wait or not isinstance(error, Timeout):
+            raise
+        print(f"waiting for another notebook or program, which {at} ({file})"
+              + f"; if none runs any more, delete {file}" * soft, flush=True)
+        held.acquire()
+    return held
+
+
+def _has_locks(folder: Path) -> bool:
+    """Whether files there can be locked, tried with one of its own: EACCES may also mean that one is held."""
+    import fcntl
+
+    with tempfile.TemporaryFile(dir=folder) as trial, contextlib.suppress(OSError):
+        fcntl.flock(trial, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 def digest(path: str | Path) -> str:

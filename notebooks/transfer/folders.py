@@ -10,7 +10,8 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
+EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".jpe", ".pjpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff",
+              ".jp2", ".avif", ".heic", ".heif")
 DEPTH = 6  # so many folders inside one another are looked into for class folders
 BREADTH = 500  # and so many side by side: a whole disk is not searched
 
@@ -125,14 +126,36 @@ def explain(root: Path, found: dict[str, list[str]]) -> str:
     if parts:
         return (f"{what} Sort the photographs of each into one folder per class, then give "
                 f"{_train_and_test({name: Path(root, name) for name in found})}.")
-    return what
+    return what + _where_they_are(Path(root), found)
+
+
+def _where_they_are(root: Path, found: dict[str, list[str]]) -> str:
+    """What to do with photographs that lie beside or below the place of class folders."""
+    folders = inside(root)[0]
+    inner = {folder: inside(root / folder)[0] for folder in folders}
+    if {"labels", "annotations"} & {name.lower() for name in sum(inner.values(), folders)}:
+        return (" Labels in files beside the photographs are for finding objects; here a class is a folder: "
+                "sort the photographs into one folder per class.")
+    up = [folder for folder in folders if folder not in found and len(inner[folder]) == 1
+          and photographs(root / folder / inner[folder][0])]
+    if len(up) + len(found) > 1 and not are_parts(folders):
+        places = [[shlex.quote(str(path)) for path in (root / folder / inner[folder][0], root / folder)]
+                  for folder in up]
+        moves = " && ".join(f"mv {deep}/* {folder}/" for deep, folder in places)
+        return f" Photographs lie one folder too deep: `{moves}` moves them up."
+    if loose := len(photographs(root)):
+        some = " ".join(shlex.quote(str(root / name)) for name in ("cat", "dog"))
+        return (f" Photographs directly in it: {loose}. Make a folder for each class, as `mkdir {some}`, and "
+                "move each photograph into its own.")
+    return ""
 
 
 def _explain_below(root: Path, below: list[Path], what: str) -> str:
-    first = {path.relative_to(root).parts[0]: path for path in reversed(below)}
-    if are_parts(first):
-        return (f"{root} is divided already, into {_listed(first)}, and the classes are inside: "
-                f"give {_train_and_test(first)}.")
+    for top in (root, below[0].parent):  # the parts may lie below a folder among others
+        parts = {path.relative_to(top).parts[0]: path for path in reversed(below) if path.is_relative_to(top)}
+        if are_parts(parts) and all(path.is_relative_to(top) for path in below):
+            return (f"{top} is divided already, into {_listed(parts)}, and the classes are inside: "
+                    f"give {_train_and_test(parts)}.")
     return f"{what} Further down there are such folders; give {' or '.join(map(str, below[:5]))} instead."
 
 

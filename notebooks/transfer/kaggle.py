@@ -111,6 +111,8 @@ def _why(command: str, said: str, secret: bool) -> str:
     """What to do about what Kaggle's command said."""
     if _version(command) < (1, 8) or "KeyError: 'username'" in said or "Could not find kaggle.json" in said:
         return f"{command} is too old to work without an account: `pip install -U kaggle`, and try again."
+    if "No space left" in said or "quota exceeded" in said:
+        return "the disk is full: make room, or let TRANSFER_HOME name a folder on another disk."
     tokens = _tokens(secret)
     if tokens and re.search(r"\b40[13]\b|[Uu]nauth|[Ff]orbidden", said):
         return ("no account is needed, but Kaggle refuses a token that it found here. Remove it or make a "

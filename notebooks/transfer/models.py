@@ -3,7 +3,10 @@
 Lessons 03, 04 and 07 build their models in plain Keras; `backbone`, `tail` and `whole` repeat it.
 """
 
+import difflib
 import hashlib
+import http.client
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +48,7 @@ def load_imagenet_weights(backbone, folder: Path = WEIGHTS):
     Raises:
         FileNotFoundError, ValueError: the file is missing, damaged, or of another model; the
             message names it and says what to do.
+        OSError, MemoryError: it cannot be read for now.
     """
     name = next((name for name in FILES if backbone.name.startswith((name, name.replace("_v2", "v2")))),
                 None)
@@ -57,8 +61,13 @@ def load_imagenet_weights(backbone, folder: Path = WEIGHTS):
     try:
         with np.load(path, allow_pickle=False) as arrays:
             stored = {key: arrays[key].astype("float32") for key in arrays.files}
+    except MemoryError as error:
+        raise MemoryError(f"not enough memory for {short(path)}: close other programs, try again") from error
     except Exception as error:  # zipfile, zlib, numpy and the system each raise their own
-        raise ValueError(f"{short(path)} is damaged ({error}). {REMEDY}") from error
+        if isinstance(error, OSError) and error.errno:
+            raise OSError(error.errno, f"{error.strerror}; look at the disk and its permissions, then try "
+                          "again", str(path)) from error
+        raise ValueError(f"{short(path)} is damaged. {REMEDY}") from error
     wanted = {variable.path.removeprefix(backbone.name + "/"): variable
               for variable in backbone.weights}
     if {key: value.shape for key, value in stored.items()} != {
@@ -99,7 +108,7 @@ def backbone(name: str = "vgg16", size: tuple[int, int] = IMAGE_SIZE) -> Backbon
     Of these, the last third of the layers is fine-tuned.
 
     Args:
-        name: upper or lower case, with or without "_".
+        name: upper or lower case, with or without "_", "-" and spaces.
         size: (height, width) in pixels of the photographs it will be shown.
 
     Raises:
@@ -108,8 +117,9 @@ def backbone(name: str = "vgg16", size: tuple[int, int] = IMAGE_SIZE) -> Backbon
     builders = {_plain(key): key for key in dir(keras.applications) if key[0].isupper()}
     builder = builders.get(_plain(name))
     if builder is None:
-        raise ValueError(f"no backbone {name!r}. In the repository: {', '.join(FILES)}. With a "
-                         f"download: {', '.join(sorted(set(builders.values())))}.")
+        near = difflib.get_close_matches(_plain(name), builders, 3)
+        raise ValueError(f"no backbone {name!r}{f' (near: {_listed(builders, near)})' * bool(near)}. In the "
+                         f"repository: {', '.join(FILES)}. With a download: {_listed(builders, builders)}.")
     own = next((own for own in FILES if _plain(own) == _plain(name)), None)
     build = getattr(keras.applications, builder)
     options = {"include_top": False, "input_shape": (*size, 3)}
@@ -124,7 +134,7 @@ def _downloaded(builder: str, build: Callable, options: dict) -> keras.Model:
         return build(weights="imagenet", **options)
     except Exception as error:
         # Keras turns what urllib raises into a bare Exception; an error of another kind is not about this.
-        if not (isinstance(error, OSError) or type(error) is Exception):
+        if not (isinstance(error, OSError | http.client.HTTPException) or type(error) is Exception):
             raise
         raise ValueError(
             f"the weights of {builder} could not be downloaded ({error}). Is there a network? Behind a "
@@ -134,7 +144,11 @@ def _downloaded(builder: str, build: Callable, options: dict) -> keras.Model:
 
 
 def _plain(name: str) -> str:
-    return name.replace("_", "").lower()
+    return re.sub(r"[\W_]", "", str(name)).lower()
+
+
+def _listed(builders: dict, which) -> str:
+    return ", ".join(sorted({builders[one] for one in which}))
 
 
 def _module(builder: str):

@@ -1,4 +1,5 @@
-"""Photographs of a test folder that are in the training folder too, as a file or as a picture (lesson 07).
+"""Photographs of a test folder that are in the training folder too: as a file, as a picture, or as another
+of the same group in SOURCES.csv (lesson 07).
 
 It reads no file: what it needs to know of the photographs, `audit.examine` has found out.
 """
@@ -10,6 +11,9 @@ from .advice import SHOWN
 from .datasets import Dataset
 from .files import printable
 from .hashing import copies
+
+HOW = {"is": "with the same bytes", "looks like": "that look alike",
+       "is of the same group as": "of a group in SOURCES.csv that is trained on"}
 
 
 def leave_out(test: Dataset, table: pd.DataFrame, kept: np.ndarray,
@@ -26,15 +30,16 @@ def leave_out(test: Dataset, table: pd.DataFrame, kept: np.ndarray,
     Raises:
         ValueError: nothing is left, or nothing of a class.
     """
-    kept, broken, same, pairs = kept.copy(), int((~kept).sum()), 0, []
+    kept, broken, counts, pairs = kept.copy(), int((~kept).sum()), dict.fromkeys(HOW, 0), []
     for other, found in others:
-        for by_bytes, partner in zip((True, False), copies(table, found, bits)):
+        for how, partner in zip(HOW, (*copies(table, found, bits), _of_one_group(test, other))):
             for one in np.flatnonzero(kept & (partner >= 0)):
                 kept[one] = False
-                same += by_bytes
-                pairs.append(f"{test.root.name}/{test.files[one]} {'is' if by_bytes else 'looks like'} "
+                counts[how] += 1
+                pairs.append(f"{test.root.name}/{test.files[one]} {how} "
                              f"{other.root.name}/{other.files[partner[one]]}")
-    said = _said(len(test), same, len(pairs) - same)
+    how = ", ".join(f"{count} {HOW[one]}" for one, count in counts.items() if count)
+    said = f"{len(pairs)} of {len(test)} test photographs are in the training folder too ({how})"
     if pairs:
         print(f"{said}. They are left out of the test:", *map(printable, pairs[:SHOWN]), sep="\n  ")
         print(f"  and {len(pairs) - SHOWN} more\n" if len(pairs) > SHOWN else "", end="")
@@ -42,7 +47,9 @@ def leave_out(test: Dataset, table: pd.DataFrame, kept: np.ndarray,
         names = " of " + ", ".join(test.class_folders[label] for label in lost) if kept.any() else ""
         why = [said] * bool(pairs) + [f"{broken} cannot be read"] * bool(broken)
         remedy = ("; for pictures alike by nature (a fixed camera), compare bytes only: bits=None "
-                  "(train.py: --alike-bits off)") if len(pairs) > same else ""
+                  "(train.py: --alike-bits off)") * bool(counts["looks like"])
+        remedy += ("; where a name in both SOURCES.csv does not mean the same, change it in "
+                   "one") * bool(counts["is of the same group as"])
         raise ValueError(f"nothing{printable(names)} is left to test on: {' and '.join(why)}. Give test "
                          f"photographs that are not trained on{remedy}.")
     if not len(test):
@@ -50,6 +57,19 @@ def leave_out(test: Dataset, table: pd.DataFrame, kept: np.ndarray,
     return test.select(kept)
 
 
-def _said(count: int, same: int, alike: int) -> str:
-    how = [f"{same} with the same bytes"] * bool(same) + [f"{alike} that look alike"] * bool(alike)
-    return f"{same + alike} of {count} test photographs are in the training folder too ({', '.join(how)})"
+def _of_one_group(test: Dataset, other: Dataset) -> np.ndarray:
+    """For each test photograph the first of another set that has its group, -1 where there is none.
+
+    Only groups that a table names count; by default a group is the file itself.
+    """
+    first = {}
+    for one in np.flatnonzero(_named(other)):
+        first.setdefault(other.groups[one], one)
+    return np.array([first.get(group, -1) if named else -1
+                     for group, named in zip(test.groups, _named(test))], int)
+
+
+def _named(photographs: Dataset) -> np.ndarray:
+    if photographs.groups.dtype.kind != "U":  # `audit.split` numbers them anew
+        return np.zeros(len(photographs), bool)
+    return photographs.groups != photographs.files

@@ -4,14 +4,12 @@ Images leave here as the file holds them: RGB, 0 to 255. What a network wants th
 (its pre-processing) is part of the model, not of the pipeline.
 """
 
-import errno
 import os
 
-import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
 
 from .datasets import IMAGE_SIZE, Dataset
+from .images import WHITE, decode
 
 AUGMENTATION = 2  # the number of what `augment` does; results note it. 1 drew one number for all three
 
@@ -19,58 +17,10 @@ AUGMENTATION = 2  # the number of what `augment` does; results note it. 1 drew o
 # looks at four of them only, which turns a large photograph into noise.
 RESIZE = "pillow-bilinear"
 
-# Pillow would read more kinds of files, among them PostScript: for that it starts another program.
-Image.init()
-FORMATS = tuple(kind for kind in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "MPO", "TIFF", "AVIF", "JPEG2000")
-                if kind in Image.OPEN)
 
-
-def decode(path: str, size: tuple[int, int] | None = None) -> np.ndarray:
-    """One image file as (height, width, 3) uint8 RGB, whatever its mode.
-
-    The camera's rotation mark (EXIF) is obeyed and a transparent background becomes white.
-
-    Args:
-        path: the file.
-        size: (height, width) in pixels to stretch to; None keeps the file's own.
-
-    Raises:
-        ValueError: the file is damaged or is no image; the message names it.
-    """
-    try:
-        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
-            raise OSError(errno.EINVAL, "it is no file but a folder, a pipe or a device")
-        heif = ("HEIF",) * ("HEIF" in Image.OPEN)  # where pillow_heif has been registered
-        with Image.open(path, formats=FORMATS + heif) as image:
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip it
-                image = Image.fromarray((np.asarray(image) // 257).astype("uint8"))
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            image = image.convert("RGB")
-            if size is not None:
-                image = image.resize(size[::-1], Image.Resampling.BILINEAR)
-            return np.asarray(image)
-    except Exception as error:  # Pillow's plug-ins raise many kinds
-        raise ValueError(f"cannot read the image {path}: {remedy(path) or error}") from error
-
-
-def remedy(path: str) -> str:
-    """What to do about a file in a format that Pillow does not read; "" where nothing is known."""
-    ending = path.rsplit(".", 1)[-1].lower()
-    if ending in ("heic", "heif"):
-        return ("HEIC, the format of iPhones. Export it as JPEG (on the telephone: Settings, Camera, "
-                "Formats, Most Compatible), or `pip install pillow-heif` and "
-                "`pillow_heif.register_heif_opener()`.")
-    if ending in ("cr2", "cr3", "nef", "arw", "dng", "raf", "mp4", "mov", "pdf", "svg"):
-        return f"a .{ending} file is no picture that Pillow reads. Export it as JPEG or PNG."
-    return ""
-
-
-def read(path: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """One file as a float32 tensor (height, width, 3) in 0–255, for use inside tf.data."""
-    image = tf.numpy_function(lambda name: decode(name.decode(), size), [path], tf.uint8)
+def read(path: tf.Tensor, size: tuple[int, int], white: int = WHITE) -> tf.Tensor:
+    """One file as a float32 tensor (height, width, 3) in 0–255, for use inside tf.data; `decode` reads it."""
+    image = tf.numpy_function(lambda name: decode(os.fsdecode(name), size, white), [path], tf.uint8)
     image.set_shape((*size, 3))
     return tf.cast(image, tf.float32)
 
@@ -93,7 +43,8 @@ def batches(photographs: Dataset, size: tuple[int, int] = IMAGE_SIZE, batch_size
     if shuffle_seed is not None:
         data = data.shuffle(len(photographs), seed=shuffle_seed)
     parallel = os.cpu_count() if prefetch else None
-    data = data.map(lambda path, label: (read(path, size), label), num_parallel_calls=parallel)
+    data = data.map(lambda path, label: (read(path, size, photographs.white), label),
+                    num_parallel_calls=parallel)
     data = without_autotuning(data.batch(batch_size))
     if prefetch:
         return data.prefetch(2)

@@ -6,7 +6,7 @@ It reads no file: what it needs to know of the photographs, `audit.examine` has 
 import numpy as np
 import pandas as pd
 
-from .datasets import Dataset
+from .datasets import Dataset, check_whole
 from .files import printable
 from .hashing import NEAR_DUPLICATE_BITS, clusters
 
@@ -59,9 +59,10 @@ def deal(photographs: Dataset, table: pd.DataFrame, seed: int = 0, shares: dict[
 
     Raises:
         ValueError: a class has fewer groups than there are sets (the message names all such
-            classes), or the shares are none.
+            classes), or the shares or the seed are none.
     """
     _check(shares)
+    check_whole("seed", seed)
     group = groups(photographs, table, alike_bits)
     broken = table["problem"].str.startswith("unreadable").to_numpy(bool)
     members = _by_class(photographs, group, broken)

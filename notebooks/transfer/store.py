@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sqlite3
+import sys
 import threading
 import time
 import weakref
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from . import files, home
 
@@ -53,11 +55,12 @@ class Store:
         digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
         name = re.sub(r"[^\w.-]", "_", f"{recipe['network']}-{recipe['layer']}")[:80]
         self.folder = home("features", f"{name}-{digest}")
-        self.folder.mkdir(exist_ok=True)
         self.file, text = self.folder / "rows.sqlite", json.dumps(recipe, indent=1).encode()
         readable = self.folder / "recipe.json"
-        if not readable.is_file() or readable.read_bytes() != text:
-            files.write_whole(readable, text)
+        with files.named(self.folder):
+            self.folder.mkdir(exist_ok=True)
+            if not readable.is_file() or readable.read_bytes() != text:  # a folder may only be readable
+                files.write_whole(readable, text)
         self.shape, self.row_bytes = shape, 2 * int(np.prod(shape))
         self._lock, self._connection, self._close = threading.RLock(), None, None
         self._waiting, self._committed = [], time.monotonic()
@@ -177,7 +180,9 @@ class Store:
         return found
 
     def _whole(self, keys_of: dict[int, str]) -> dict[str, int]:
-        return {keys_of[number]: number for number, _ in self._proven(keys_of)}
+        proven = tqdm(self._proven(keys_of), "reading stored rows", len(keys_of), unit=" rows", delay=2,
+                      file=sys.stdout)
+        return {keys_of[number]: number for number, _ in proven}
 
     def _proven(self, keys_of: dict[int, str]) -> Iterator[tuple[int, bytes]]:
         """The rows of these numbers, in the order of the file; what does not match its key is left out."""

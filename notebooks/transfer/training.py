@@ -6,6 +6,7 @@ The model is built and compiled in the lesson; here is only what would distract 
 import contextlib
 import json
 import math
+import random
 import re
 import sys
 import time
@@ -141,13 +142,25 @@ def frozen_head(train: Features, validation: Features, classes: int, name: str =
         train, validation: the "pooled" features.
         classes: how many there are.
         name: of the run.
-        seed: of the first weights and the order of the batches.
+        seed: of the first weights and the order of the batches; what is random elsewhere in the session
+            goes on as if this had not been called.
         epochs: passes over the training features, in which the rate falls to 0.
+
+    Raises:
+        ValueError: a label is not one of so many classes, or as `fit`.
     """
-    keras.utils.set_random_seed(seed)
-    head = keras.Sequential([
-        keras.Input(train.shape[1:]), keras.layers.UnitNormalization(),
-        keras.layers.Dense(classes, activation="softmax")])
+    highest = max((int(max(part.labels)) for part in (train, validation) if len(part)), default=0)
+    if highest >= classes:
+        raise ValueError(f"the labels go up to {highest}, so {classes} classes are too few: they are counted "
+                         "from 0.")
+    dice = random.getstate()
+    random.seed(seed)  # Keras draws the seed of first weights from Python's dice, and from no others
+    try:
+        head = keras.Sequential([
+            keras.Input(train.shape[1:]), keras.layers.UnitNormalization(),
+            keras.layers.Dense(classes, activation="softmax")])
+    finally:
+        random.setstate(dice)
     rate = keras.optimizers.schedules.CosineDecay(0.1, epochs * -(-len(train) // 16))
     head.compile(keras.optimizers.AdamW(rate, weight_decay=0.02),
                  loss="sparse_categorical_crossentropy", metrics=["accuracy"])

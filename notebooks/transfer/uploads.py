@@ -4,6 +4,7 @@ Whatever the archive holds, nothing is written outside TRANSFER_HOME/uploads, an
 the same name stays until the new one is whole.
 """
 
+import contextlib
 import errno
 import lzma
 import os
@@ -11,15 +12,18 @@ import re
 import shutil
 import stat
 import struct
+import sys
 import tempfile
 import unicodedata
 import zipfile
 import zlib
+from collections import Counter
 from pathlib import Path
 
-from filelock import FileLock
+from tqdm import tqdm
 
 from . import home, write_whole
+from .files import alone, named
 from .folders import EXTENSIONS, descend, is_hidden
 
 # An archive is refused that grows more than this. Photographs hardly get smaller in a .zip, drawings as
@@ -27,7 +31,10 @@ from .folders import EXTENSIONS, descend, is_hidden
 GROWS_AT_MOST = 300  # times
 ALWAYS_ALLOWED = 100e6  # bytes unpacked: so little does no harm, however it was packed
 MEMBERS = 300_000
+LONGEST = 255  # bytes of one name, as file systems have it
 ROOM_LEFT = 100e6  # bytes of the disk that stay free
+ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz")
+SMALL, LARGE = "áàâãäåæçéèêëíìîïñóòôõöøúùûüýß", "ÁÀÂÃÄÅÆÇÉÈÊËÍÌÎÏÑÓÒÔÕÖØÚÙÛÜÝ"
 
 DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, ValueError, OverflowError)
 
@@ -43,13 +50,17 @@ def uploaded(value) -> list[str]:
     if isinstance(value, dict):
         value = [{"name": name, "content": one["content"]} for name, one in value.items()]
     paths = []
-    with FileLock(home("uploads", ".lock")):
+    with _alone():
         for one in value:
             content = bytes(one["content"])
             path = _free(_safe_name(one["name"]), content, paths)
             write_whole(path, content)
             paths.append(path)
     return [str(path) for path in paths]
+
+
+def _alone():
+    return alone(home("uploads", ".lock"), "puts something into uploads")
 
 
 def _safe_name(name: str) -> str:
@@ -86,7 +97,7 @@ def unpack(archive: Path) -> Path:
     target = home("uploads", name)
     if archive.resolve().is_relative_to(target.resolve()):
         raise ValueError(f"{archive} lies in the folder that it would be unpacked to: move it elsewhere.")
-    with FileLock(home("uploads", ".lock")):
+    with _alone(), named(target):
         _tidy(target.parent)
         with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=target.parent) as beside:
             new = Path(beside, "new")
@@ -128,10 +139,14 @@ def extract(archive: Path, folder: Path) -> None:
         OSError: no room on the disk, or the folder cannot be written.
     """
     try:
+        announced = _announced(archive)
         with zipfile.ZipFile(archive) as content:
+            if announced != 65_535 and len(content.infolist()) % 65_536 != announced % 65_536:
+                raise zipfile.BadZipFile("its list of contents is not whole")
             members = _members(content)
             _check_size(archive, list(members.values()), folder)
-            for name, member in members.items():
+            for name, member in tqdm(members.items(), f"unpacking {archive.name}", unit=" files", delay=1,
+                                     file=sys.stdout):
                 _write(content, member, folder / name)
     except NotImplementedError as error:
         raise ValueError(f"is packed in a way that is not read here ({error}): pack it anew as an ordinary "
@@ -142,30 +157,45 @@ def extract(archive: Path, folder: Path) -> None:
         if not zipfile.is_zipfile(archive):
             raise ValueError("is damaged or no .zip: pack the folder as .zip and upload it again.") from error
         raise ValueError(f"is damaged ({str(error) or 'cut off'}): pack and upload it again.") from error
+    except FileExistsError as error:  # a disk that does not tell "A" from "a", or "ã" from a composed one
+        raise ValueError(f"holds two names that are one on this disk ({Path(error.filename).name!r}): rename "
+                         "one and pack anew.") from error
     except OSError as error:
         if error.errno in (None, errno.EINVAL):  # a broken bzip2 stream, a position before the file's start
             raise ValueError(f"is damaged ({error}): pack and upload it again.") from error
-        raise OSError(error.errno, f"{archive} cannot be unpacked ({error.strerror})", str(folder)) from error
+        with named(folder):
+            raise OSError(error.errno, f"{archive} cannot be unpacked ({error.strerror})") from error
 
 
 class _Refused(ValueError):
     """The archive is whole, but is not unpacked."""
 
 
+def _announced(archive: Path) -> int:
+    """How many members the last record says there are, before any is read; zipfile does not compare."""
+    with open(archive, "rb") as file:
+        file.seek(max(0, os.path.getsize(archive) - 98 - 65_535))
+        end = file.read()
+    at = end.rindex(b"PK\5\6")
+    number, = struct.unpack_from("<H", end, at + 10)
+    if number == 65_535 and end[max(0, at - 76):at].startswith(b"PK\6\6"):  # so many that it is said before
+        number, = struct.unpack_from("<Q", end, at - 44)
+    if number > MEMBERS:
+        raise _Refused(f"has {number:,} files, more than {MEMBERS:,}: it is not unpacked.")
+    return number
+
+
 def _members(content: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """Where each file goes, below the folder; without folders and what is passed over."""
     found = {}
-    if len(content.infolist()) % 65_536 != _announced(content) % 65_536:
-        raise zipfile.BadZipFile("its list of contents is not whole")
-    if len(content.infolist()) > MEMBERS:
-        raise _Refused(f"has {len(content.infolist()):,} files, more than {MEMBERS:,}: it is not unpacked.")
-    for member in content.infolist():
-        name = _name(member)
+    for name, member in zip(_names(content.infolist()), content.infolist()):
         parts = [part for part in name.split("/") if part not in ("", ".")] or [""]
         if name.startswith("/") or ".." in parts or re.match("[A-Za-z]:", name):
             raise _Refused(f"wants to write outside its folder ({name!r}): nothing is unpacked. Pack anew.")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise _Refused(f"holds a link ({name!r}): nothing is unpacked. Pack the photographs themselves.")
+        if max(len(part.encode("utf-8", "surrogateescape")) for part in parts) > LONGEST:
+            raise _Refused(f"holds a name of more than {LONGEST} bytes ({name!r}): rename it and pack anew.")
         *above, last = parts
         if name.endswith("/") or any(map(is_hidden, above)) or last.startswith(".") or not last:
             continue
@@ -173,29 +203,53 @@ def _members(content: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
             raise _Refused("is encrypted: pack it anew without a password.")
         if found.setdefault("/".join(parts), member) is not member:
             raise _Refused(f"holds two files of the name {name!r}: pack it anew.")
-    if not any(Path(name).suffix.lower() in EXTENSIONS for name in found):
-        raise _Refused(f"holds no photographs ({', '.join(EXTENSIONS)}): nothing is unpacked.")
+    if both := found.keys() & {str(above) for name in found for above in Path(name).parents}:
+        raise _Refused(f"holds a file and a folder of the name {min(both)!r}: pack it anew.")
+    _check_kinds(Counter(Path(name).suffix.lower() for name in found))
     return found
 
 
-def _announced(content: zipfile.ZipFile) -> int:
-    """How many members the archive's last record says there are; zipfile does not compare."""
-    content.fp.seek(0, os.SEEK_END)
-    content.fp.seek(max(0, content.fp.tell() - 22 - 65_535))
-    end = content.fp.read()
-    number = struct.unpack_from("<H", end, end.rindex(b"PK\5\6") + 10)[0]
-    return len(content.infolist()) if number == 65_535 else number  # as many, or more: another record says
+def _check_kinds(kinds: Counter) -> None:
+    """Photographs must be there; archives inside the archive are said, as they are not looked into."""
+    packed = sum(kinds[kind] for kind in ARCHIVES)
+    if kinds.keys() & set(EXTENSIONS):
+        if packed:
+            print(f"{packed} of the files inside are archives themselves, which are not unpacked.")
+        return
+    if packed:
+        raise _Refused(f"holds no photographs but {packed} other archives: unpack those, and pack the "
+                       "folders of photographs as one .zip.")
+    there = ", ".join(f"{number:,} {kind or 'without ending'}" for kind, number in kinds.most_common(5))
+    raise _Refused(f"holds no photographs ({', '.join(EXTENSIONS)}) but {there or 'nothing'}: nothing is "
+                   "unpacked.")
 
 
-def _name(member: zipfile.ZipInfo) -> str:
-    """The member's name with "/", composed; a Mac writes UTF-8 without saying so."""
-    name = member.filename
-    if not member.flag_bits & 0x800:
-        try:
-            name = name.encode("cp437").decode("utf-8")
-        except UnicodeError:
-            pass  # really the old code page
-    return unicodedata.normalize("NFC", name.replace("\\", "/"))
+def _names(members: list[zipfile.ZipInfo]) -> list[str]:
+    """The members' names with "/", composed.
+
+    Those that are not marked as UTF-8, and which zipfile takes for cp437, are UTF-8 all the same (a Mac's),
+    or of a Windows of Western Europe or Brazil: cp850 (the Explorer's) or cp1252, whichever makes letters of
+    more of them.
+    """
+    raw = [_undecoded(one) for one in members]
+    old = b" ".join(name for name in raw if name and not _is_utf8(name))
+    pattern = f"[{SMALL}]|(?<![a-z{SMALL}])[{LARGE}]"
+    page = max("cp850", "cp1252", key=lambda one: len(re.findall(pattern, old.decode(one, "replace"))))
+    names = (one.filename if name is None else name.decode("utf-8" if _is_utf8(name) else page, "replace")
+             for one, name in zip(members, raw))
+    return [unicodedata.normalize("NFC", name.replace("\\", "/")) for name in names]
+
+
+def _undecoded(member: zipfile.ZipInfo) -> bytes | None:
+    """The bytes of its name; None where it says how they are meant, by its mark or in a field of its own."""
+    with contextlib.suppress(UnicodeEncodeError):
+        return None if member.flag_bits & 0x800 else member.filename.encode("cp437")
+
+
+def _is_utf8(name: bytes) -> bool:
+    with contextlib.suppress(UnicodeDecodeError):
+        return name.decode("utf-8") is not None
+    return False
 
 
 def _check_size(archive: Path, members: list[zipfile.ZipInfo], folder: Path) -> None:

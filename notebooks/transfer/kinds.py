@@ -1,0 +1,63 @@
+"""What a file is that cannot be read as a photograph, and what to do about it (lessons 01 and 08)."""
+
+import os
+
+from PIL import Image, UnidentifiedImageError
+
+MOST = 300e6  # pixels; a picture that has more is not read
+RAW = (".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2")
+BEGINNINGS = {  # of files, in small letters
+    b"<!doctype html": "a web page", b"<html": "a web page", b"version https://git-lfs": "a pointer",
+    b"%pdf": "a PDF", b"%!ps": "a PostScript file", b"<svg": "an SVG drawing",
+    b"<?xml": "XML, such as an SVG drawing", b"8bps": "a Photoshop file", b"pk\x03\x04": "a zip file",
+    b"rar!": "a rar archive", b"\x1ae\xdf\xa3": "a film"}
+HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"}  # brands in its first bytes
+REMEDIES = {
+    "a pointer": "it is a pointer of Git LFS, not the photograph: `git lfs pull` gets it",
+    "a web page": "it is a web page, saved in place of a photograph: get it again",
+    "HEIC": "it is HEIC, the format of iPhones: `pip install pillow-heif` and run this again, or export it "
+            "as JPEG (on the telephone: Settings, Camera, Formats, Most Compatible)"}
+
+
+def reason(path: str, error: Exception) -> str:
+    """Why a file cannot be read, and what to do where that is known; to follow its name."""
+    if os.path.islink(path) and not os.path.exists(path):
+        return "it is a link to nothing"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than {MOST / 1e6:.0f} megapixels: scale it down"
+    if isinstance(error, MemoryError):
+        return "not enough memory (MemoryError)"
+    if isinstance(error, OSError) and error.errno:
+        return f"[Errno {error.errno}] {error.strerror}"
+    if os.path.exists(path) and not os.path.isfile(path):
+        return "it is no file but a folder, a pipe or a device"
+    if os.path.exists(path) and not os.path.getsize(path):
+        return "it is empty: get it again"
+    what = remedy(path)
+    if not what and isinstance(error, UnidentifiedImageError):
+        return "it is no picture, or of a kind that is not read here (JPEG and PNG are)"
+    return what or str(error) or type(error).__name__
+
+
+def remedy(path: str) -> str:
+    """What a file is that is no photograph of a kind read here, and what to do; "" if it may be one."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(64)
+    except OSError:
+        return ""
+    ending, what = os.path.splitext(path)[1].lower(), kind(start)
+    if what == "HEIC" and "HEIF" in Image.OPEN:
+        return ""
+    if not what and ending in RAW:
+        what = f"a raw file of a camera ({ending})"
+    return REMEDIES.get(what) or what and f"it is {what}: export it as JPEG or PNG"
+
+
+def kind(start: bytes) -> str:
+    """What a file is by its first 64 bytes, where Pillow by itself does not read it; or ""."""
+    if start[4:8] == b"ftyp":
+        brands = {start[place:place + 4] for place in (8, *range(16, len(start), 4))}
+        return "" if brands & {b"avif", b"avis"} else "HEIC" if brands & HEIC else "a film"
+    begins = start.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    return next((name for first, name in BEGINNINGS.items() if begins.startswith(first)), "")
