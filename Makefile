@@ -18,7 +18,7 @@ tutorial: $(INSTALLED)
 	$(BIN)/python scripts/run_notebooks.py
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile  # two files at a time, the cells of one in order
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder  # two files at a time, cells in order
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
