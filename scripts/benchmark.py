@@ -1,7 +1,7 @@
 """What does it cost to run the frozen network again and again? Side by side, one after the other.
 
     python scripts/benchmark.py --dataset ../shared/animals10/raw-img --out data/results/benchmark.json
-    python scripts/benchmark.py --smoke    # 20 drawings and 2 epochs, into build/benchmark.json
+    python scripts/benchmark.py --smoke    # 12 drawings and 2 epochs, into build/benchmark.json
 
 Each contestant (benchmark_contestants.py says what they are) runs in a process of its own and begins
 with nothing computed; those that fine-tune take up the head of an earlier one. What is in the file
@@ -110,7 +110,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS),
                         metavar="NAME", help=", ".join(CONTESTANTS))
     parser.add_argument("--out", type=Path, help="where to note the results, ending in .json")
-    parser.add_argument("--smoke", action="store_true", help="20 drawings, 2 epochs, build/benchmark.json")
+    parser.add_argument("--smoke", action="store_true", help="12 drawings, 2 epochs, build/benchmark.json")
     given = parser.parse_args()
     if given.smoke:
         given.dataset, given.per_class = given.dataset or "mini", 4
@@ -125,7 +125,7 @@ def main() -> None:
         given = arguments()
         photographs = datasets.load_from_here(given.dataset).few(given.per_class)
         if given.smoke:
-            photographs = photographs.only(photographs.class_folders[:5])
+            photographs = photographs.only(photographs.class_folders[:3])
         compete(given, photographs)
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"error: {error}")

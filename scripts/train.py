@@ -102,7 +102,11 @@ def split(given, photographs: datasets.Dataset) -> tuple[list[datasets.Dataset],
     table = audit.examine(photographs)
     for sentence in audit.advice(photographs, table, given.alike_bits):
         print("-", sentence)
-    photographs = photographs.select((table["hash"] != "").to_numpy())  # the others have been named
+    readable = (table["hash"] != "").to_numpy()
+    if lost := sorted(set(photographs.labels) - set(photographs.labels[readable])):
+        raise ValueError(f"nothing of {', '.join(photographs.class_folders[label] for label in lost)} can be "
+                         "read; what is said above tells why, and what to do")
+    photographs = photographs.select(readable)  # the others have been named
     if not given.test:
         return list(audit.split(photographs, given.seed, alike_bits=given.alike_bits)), 0
     test = datasets.from_folder(given.test, "test")

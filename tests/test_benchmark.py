@@ -1,4 +1,4 @@
-"""scripts/benchmark.py on 20 drawings: every contestant runs, is measured and is compared."""
+"""scripts/benchmark.py on 12 drawings: every contestant runs, is measured and is compared."""
 
 import argparse
 import json
@@ -25,7 +25,7 @@ def test_every_contestant_is_measured_and_none_of_them_twice(tmp_path):
     assert first.returncode == 0, first.stderr
     noted = json.loads(out.read_text())
     assert list(noted["runs"]) == list(benchmark.CONTESTANTS)
-    assert sum(noted["photographs"].values()) == 20 and noted["epochs"] == 2
+    assert sum(noted["photographs"].values()) == 12 and noted["epochs"] == 2
     for name, run in noted["runs"].items():
         assert len(run["answers"]) == len(noted["labels"]), name
         assert 0 < run["epoch_seconds"] < run["seconds"] and run["cpu_seconds"] > 1

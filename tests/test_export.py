@@ -7,12 +7,15 @@ import subprocess
 import sys
 import threading
 import zipfile
+from types import SimpleNamespace
 
 import keras
 import numpy as np
+import predict
 import predict_litert
 import pytest
-from transfer import export, loading, models
+from PIL import Image
+from transfer import export, images, loading, models
 
 NAMES = ["cat", "ação é", "$\u200d"]
 
@@ -53,6 +56,20 @@ def test_the_names_inside_cannot_be_parted_from_the_model(saved, tmp_path, chang
         moved.write_bytes(path.read_bytes())
         change(moved.with_suffix(".txt"))
         assert names(moved) == NAMES
+
+
+def test_grey_of_16_bits_is_as_bright_for_the_saved_model_as_in_the_training(tmp_path, capsys):
+    scan = np.linspace(0, 4000, 64).reshape(8, 8).astype("uint16")  # of 12 bits
+    Image.fromarray(scan).save(tmp_path / "x.png")
+    model = classifier()
+    path = models.save(model, tmp_path / "a.keras", NAMES, 4095)
+    small = models.export_litert(model, tmp_path / "a.tflite", NAMES, white=4095)
+    expected = model.predict(images.decode(str(tmp_path / "x.png"), (8, 8), 4095)[None], verbose=0)[0]
+    assert np.abs(predict_litert.Classifier(small)(str(tmp_path / "x.png"))[0] - expected).max() < 1e-3
+    predict.answer(SimpleNamespace(model=path, photographs=[str(tmp_path / "x.png")], top=1))
+    assert f"{expected.max():.1%}" in capsys.readouterr().out
+    dark = model.predict(images.decode(str(tmp_path / "x.png"), (8, 8))[None], verbose=0)[0]
+    assert np.abs(dark - expected).max() > 0.01, "otherwise this test shows nothing"
 
 
 def test_what_is_inside_disturbs_neither_keras_nor_litert(saved):

@@ -138,6 +138,9 @@ def test_heic_without_its_package_is_told_with_a_remedy_that_works(home, tmp_pat
         said, = [one for one in audit.advice(photographs, table) if "unreadable" in one]
         assert "3 more" in said and "`pip install pillow-heif`" in said and "set aside until then" in said
         assert "delete" not in said
+        capsys.readouterr()
+        assert not audit.readable(table).all()
+        assert capsys.readouterr().out.count("\n") == 1, "one sentence for many files"
     assert not audit.examine(photographs)["problem"].any(), "nothing of it is remembered"
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -20,7 +21,7 @@ import tensorflow as tf
 import train
 from conftest import picture
 from PIL import Image, ImageDraw
-from transfer import ROOT, destination, models, training
+from transfer import ROOT, datasets, destination, models, training
 
 
 def draw(kind: str, seed: int) -> Image.Image:
@@ -404,3 +405,11 @@ def test_lesson_8_runs_on_what_is_not_animals(place):
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     page = (place / "pages" / "08_your_own_photos.html").read_text(encoding="utf-8")
     assert "torn.jpg" in page
+
+
+def test_a_class_of_which_nothing_can_be_read_is_named(home, folder, capsys):
+    for file in (folder / "class1").iterdir():
+        file.write_text("no picture")
+    with pytest.raises(ValueError, match="nothing of class1 can be read; what is said above tells why"):
+        train.split(SimpleNamespace(test=None, seed=0, alike_bits=6), datasets.from_folder(folder, "x"))
+    assert "class1/00.jpg" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 It opens no photograph and changes nothing: it reads names, and the table that `audit.examine` made.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,20 +43,20 @@ def advice(photographs: Dataset, table: pd.DataFrame,
         found += _alike(photographs, table, alike_bits)
     for problem, what in SMALL.items():
         if len(files := table["file"][table["problem"] == problem]):
-            found.append(what.format(_listed(files)))
+            found.append(what.format(listed(files)))
     return [printable(sentence) for sentence in found + _counts(photographs, table)]
 
 
-def _listed(names) -> str:
+def listed(names) -> str:
+    """The first five names, and how many more there are."""
     names = list(names)
     return ", ".join(names[:SHOWN]) + f" and {len(names) - SHOWN:,} more" * (len(names) > SHOWN)
 
 
 def _unreadable(table: pd.DataFrame) -> list[str]:
     """A sentence for each, or for many that have the same reason."""
-    broken = table[table["problem"].str.startswith("unreadable")]
     said = []
-    for problem, rows in broken.groupby("problem", sort=False):
+    for files, problem in by_reason(table):
         if "[Errno" in problem or "MemoryError" in problem:
             what = "set aside for now and tried again next time: look at the disk, permissions or free memory"
         elif ": it is" in problem and ": " in problem.split(": it is")[1]:  # it says what to do
@@ -64,10 +65,16 @@ def _unreadable(table: pd.DataFrame) -> list[str]:
             what = "set aside; put a photograph in its place or take it away"
         else:
             what = "set aside; get it again, or take it out of the folder"
-        files = list(rows["file"])
-        for some in [[file] for file in files] if len(files) <= SHOWN else [files]:
-            said.append(f"{_listed(some)}: {problem}. {'It is' if len(some) == 1 else 'They are'} {what}.")
+        said.append(f"{listed(files)}: {problem}. {'It is' if len(files) == 1 else 'They are'} {what}.")
     return said
+
+
+def by_reason(table: pd.DataFrame) -> Iterator[tuple[list[str], str]]:
+    """What is unreadable, and why: file by file, or together where many have the same reason."""
+    broken = table[table["problem"].str.startswith("unreadable")]
+    for problem, rows in broken.groupby("problem", sort=False):
+        files = list(rows["file"])
+        yield from (([file], problem) for file in files) if len(files) <= SHOWN else [(files, problem)]
 
 
 def _not_read(photographs: Dataset) -> list[str]:
@@ -81,7 +88,7 @@ def _not_read(photographs: Dataset) -> list[str]:
     said = []
     for ending, files in sorted(others.items()):
         why = remedy(photographs.root / files[0]) or f"its ending is not one of {' '.join(EXTENSIONS)}"
-        folders = _listed(dict.fromkeys(file.split("/")[0] for file in files))
+        folders = listed(dict.fromkeys(file.split("/")[0] for file in files))
         many = f"{len(files):,} files with {f'the ending {ending}' if ending else 'no ending'} in {folders}"
         said.append(f"{files[0]} is not read: {why}" if len(files) == 1 else
                     f"{many} are not read, such as {files[0]}: {why}")
@@ -121,7 +128,7 @@ def _counts(photographs: Dataset, table: pd.DataFrame) -> list[str]:
     few = [f"{folders[label]} has {counts[label]} photograph{'' if counts[label] == 1 else 's'}"
            for label in np.argsort(counts, kind="stable") if counts[label] < FEW]
     if few:
-        said.append(f"{_listed(few)}. Training wants {FEW} or more of each class, and a believable test many "
+        said.append(f"{listed(few)}. Training wants {FEW} or more of each class, and a believable test many "
                     "more.")
     if counts.max() > 3 * max(counts.min(), 1):
         said.append(f"The largest class has {counts.max()} photographs, the smallest {counts.min()}: look "

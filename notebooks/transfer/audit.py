@@ -16,7 +16,7 @@ from PIL import Image, ImageStat
 from tqdm import tqdm
 
 from . import ROOT, catalogue, home, images, kinds, overlap, write_whole
-from .advice import TINY_PIXELS, advice  # noqa: F401  lessons look for it here
+from .advice import TINY_PIXELS, advice, by_reason, listed  # noqa: F401  lessons look for it here
 from .datasets import Dataset
 from .files import alone, digest, printable
 from .hashing import NEAR_DUPLICATE_BITS, near_duplicates, perceptual_hash  # noqa: F401
@@ -97,10 +97,9 @@ def _reason(error: Exception, path: Path) -> str:
 
 def readable(table: pd.DataFrame) -> np.ndarray:
     """(n,) booleans from what `examine` says; the files that are set aside are printed by name."""
-    broken = table["problem"].str.startswith("unreadable").to_numpy(bool)
-    for row in table[broken].itertuples():
-        print(f"set aside: {printable(row.file)} ({row.problem})")
-    return ~broken
+    for files, problem in by_reason(table):
+        print(f"set aside: {printable(listed(files))} ({problem})")
+    return ~table["problem"].str.startswith("unreadable").to_numpy(bool)
 
 
 def undamaged(photographs: Dataset) -> Dataset:
