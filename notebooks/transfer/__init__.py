@@ -3,9 +3,10 @@
 Read in the order of the lessons: `datasets` and `audit` (01), `pipeline` (01, 02), `models`,
 `features`, `training`, `evaluation` (03), `export` (03, 05, 08), `checks` (09), `plots` and `diagrams`
 (all). The others stand behind one of these: `folders`, `uploads`, `downloads` and `kaggle` behind
-`datasets`; `hashing`, `splits`, `overlap`, `advice` and `catalogue` behind `audit`; `store`, `batches`,
-`fingerprints` and `structure` behind `features` and `training`; `loading` and `destination` behind
-the scripts; `files` behind all that is written.
+`datasets`; `images` and `kinds` behind `pipeline`; `hashing`, `splits`, `overlap`, `advice` and
+`catalogue` behind `audit`; `store`, `batches`, `fingerprints` and `structure` behind `features` and
+`training`; `letters` behind `plots`; `loading` and `destination` behind the scripts; `files` behind all
+that is written.
 
 This file only knows where things are kept and in which language pictures are labelled.
 It trains nothing and downloads nothing.
