@@ -49,7 +49,7 @@ def arguments() -> argparse.Namespace:
 def answer(given) -> int:
     """Print what the model says of each photograph; 1 where one could not be read."""
     model, class_names = loading.load(given.model)
-    white = int(export.inside(given.model).get("white", images.WHITE))
+    white = int(export.inside(given.model).get("white", 0))
     width, failed = max(len(printable(Path(name).name)) for name in given.photographs), 0
     for photograph in given.photographs:
         try:
@@ -66,7 +66,8 @@ def answer(given) -> int:
 
 
 def main() -> None:
-    sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
+    if sys.stdout:  # it may be closed; a name that the terminal cannot show stops nothing
+        sys.stdout.reconfigure(errors="backslashreplace")
     given = arguments()
     try:
         sys.exit(answer(given))

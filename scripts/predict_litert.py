@@ -34,7 +34,7 @@ Image.MAX_IMAGE_PIXELS = 150_000_000  # of twice as many Pillow says that it may
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 2**26
 
 
-def read(path: str, size: tuple[int, int], white: int = 65_535) -> np.ndarray:
+def read(path: str, size: tuple[int, int], white: int = 0) -> np.ndarray:
     """(1, height, width, 3) float32 RGB in 0–255, as the lessons read it (`transfer.images.decode`).
 
     Raises:
@@ -46,10 +46,11 @@ def read(path: str, size: tuple[int, int], white: int = 65_535) -> np.ndarray:
         with contextlib.suppress(ImportError):  # HEIC, the format of iPhones
             importlib.import_module("pillow_heif").register_heif_opener()
         Image.init()
-        with Image.open(path, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as image:
+        formats = [kind for kind in FORMATS if kind in Image.OPEN]
+        with open(path, "rb") as file, Image.open(file, formats=formats) as image:
             image.load()
             try:
-                turn = TURNS.get(image.getexif().get(274))
+                turn = TURNS.get(int(image.getexif().get(274, 1)))
             except Exception:  # odd metadata says nothing of the pixels
                 turn = None
             image = rgb(image, white)
@@ -60,12 +61,16 @@ def read(path: str, size: tuple[int, int], white: int = 65_535) -> np.ndarray:
 
 
 def rgb(image: Image.Image, white: int) -> Image.Image:
-    """On white where it is transparent; `white` is the value of 16-bit grey that is shown as white."""
+    """On white where it is transparent; `white` is the value of 16-bit grey that is white, 0 its own."""
     if image.mode[0] in "IF":  # Pillow's own conversion would clip it
         values, clear = np.asarray(image), image.info.get("transparency")
         if image.mode == "F" or values.min() < 0 or values.max() > 65_535:
             raise ValueError("its values are those of a measurement: save it as grey of 8 or 16 bits")
-        grey = (np.minimum(values, white).astype("uint32") * 255 // white).astype("uint8")
+        some = values.ravel()[::max(1, values.size // 1_000_000)]
+        own = max(255, 2 ** int(np.quantile(some, 0.99, method="higher")).bit_length() - 1)
+        grey = (np.minimum(values, white or own).astype("uint32") * 255 // (white or own)).astype("uint8")
+        if getattr(image, "tag_v2", {}).get(262) == 0:  # a TIFF that says: 0 is white
+            grey = 255 - grey
         grey[values == (clear if isinstance(clear, int) else -1)] = 255
         return Image.fromarray(grey).convert("RGB")
     if image.has_transparency_data:
@@ -83,16 +88,18 @@ def unpack(path: Path) -> tuple[bytes, list[str] | None, int]:
     """
     if not path.is_file():
         raise ValueError(f"there is no model {path}; lesson 05 and scripts/train.py --litert export one")
+    if path.suffix == ".keras":
+        raise ValueError(f"{path} is a .keras model: scripts/predict.py asks it, or export it as .tflite")
     content = path.read_bytes()
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as behind:
             about = json.loads(behind.read("classes.json"))
         model, names = content[:about["bytes"]], [str(name) for name in about["classes"]]
-        whole, white = hashlib.sha256(model).hexdigest() == about["sha256"], int(about.get("white", 65_535))
+        whole, white = hashlib.sha256(model).hexdigest() == about["sha256"], int(about.get("white", 0))
     except Exception as error:  # zipfile and json each raise their own
         nothing = isinstance(error, (zipfile.BadZipFile, KeyError)) and b"classes.json" not in content
         whole = nothing and len(content) > 0
-        model, names, white = content, None, 65_535
+        model, names, white = content, None, 0
     if not whole:
         raise ValueError(f"{path} is damaged; copy or export it again")
     return model, names, white
@@ -184,7 +191,8 @@ def answer(arguments) -> int:
 
 
 def main() -> None:
-    sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
+    if sys.stdout:  # it may be closed; a name that the terminal cannot show stops nothing
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, help="a .tflite file")
     parser.add_argument("photographs", nargs="*", help="none: their paths are read from standard input")

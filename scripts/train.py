@@ -186,7 +186,8 @@ def run(given) -> None:
 
 
 def main() -> None:
-    sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops nothing
+    if sys.stdout:  # it may be closed; a name that the terminal cannot show stops nothing
+        sys.stdout.reconfigure(errors="backslashreplace")
     given = arguments()
     try:
         run(given)

@@ -83,7 +83,7 @@ def test_scans_of_12_bits_are_as_bright_as_others_and_the_whole_set_has_one_whit
         for number in range(5):
             grey16(tmp_path / label, f"{number}.png", 4000 - 700 * number - 9 * (label == "two"))
     photographs = datasets.from_folder(tmp_path, "x")
-    assert photographs.white == 65_535 and audit.undamaged(photographs).white == 4095
+    assert photographs.white == 0 and audit.undamaged(photographs).white == 4095
     parts = audit.split(photographs, alike_bits=None)
     assert {part.white for part in parts} == {4095}
     assert images.decode(str(tmp_path / "one" / "0.png"), white=4095).max() == 249
@@ -91,6 +91,60 @@ def test_scans_of_12_bits_are_as_bright_as_others_and_the_whole_set_has_one_whit
     assert images.decode(str(tmp_path / "one" / "4.png"), white=255).max() == 255, "it does not wrap"
     table = audit.examine(photographs)
     assert sorted(set(table["white"])) == [2047, 4095] and set(table["mode"]) == {"I;16"}
+
+
+def test_a_hot_pixel_or_burnt_in_text_does_not_darken_the_set(tmp_path):
+    values = np.full((90, 90), 3000, "uint16")
+    values[:4, :4] = 65_535
+    pixels, about = images.look(saved(tmp_path, Image.fromarray(values), "x.png"))
+    assert about["white"] == 4095 and np.median(pixels) == 186 and pixels.max() == 255
+
+
+def test_scans_of_several_ranges_are_said(home, tmp_path):
+    for label, highest in (("one", 4000), ("two", 65_000)):
+        (tmp_path / label).mkdir()
+        grey16(tmp_path / label, "x.png", highest)
+    photographs = datasets.from_folder(tmp_path, "x")
+    said = audit.advice(photographs, audit.examine(photographs))
+    assert any("one/x.png goes to 4,095, two/x.png to 65,535" in sentence for sentence in said)
+
+
+def test_an_excel_error_is_no_group(tmp_path):
+    for label in ("one", "two"):
+        (tmp_path / label).mkdir()
+        saved(tmp_path / label, picture(1), "x.png")
+    (tmp_path / "SOURCES.csv").write_text("file;group\none/x.png;#N/D\ntwo/x.png;—\n", encoding="utf-8")
+    assert list(datasets.from_folder(tmp_path, "x").groups) == ["one/x.png", "two/x.png"]
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16", "RGBA", "CMYK", "RGB"])
+def test_a_turned_tiff_without_compression_is_no_noise(tmp_path, mode):
+    grey = picture(1, (150, 200)).convert("L")
+    image = Image.fromarray(np.asarray(grey).astype("uint16") * 257) if mode == "I;16" else grey.convert(mode)
+    turned, upright = (images.decode(saved(tmp_path, image, f"{mark}.tif", tiffinfo={274: mark}))
+                       for mark in (6, 1))
+    assert turned.shape == (200, 150, 3) and np.array_equal(turned, np.rot90(upright, -1))
+
+
+def test_a_scan_in_which_0_is_white_is_no_negative(tmp_path):
+    values = np.linspace(0, 4000, 8100).reshape(90, 90).astype("uint16")
+    content = io.BytesIO()
+    Image.fromarray(values).save(content, "TIFF")
+    for name, photometric in (("white", 0), ("black", 1)):
+        tag = struct.pack("<HHII", 262, 3, 1, photometric)
+        assert content.getvalue().count(struct.pack("<HHII", 262, 3, 1, 1)) == 1
+        changed = content.getvalue().replace(struct.pack("<HHII", 262, 3, 1, 1), tag)
+        (tmp_path / f"{name}.tif").write_bytes(changed)
+    white, black = (images.decode(str(tmp_path / f"{name}.tif")) for name in ("white", "black"))
+    assert np.array_equal(white, 255 - black)
+
+
+def test_a_png_with_a_damaged_note_is_read(tmp_path):
+    path = saved(tmp_path, picture(1), "x.png", dpi=(72, 72))
+    whole, content = images.decode(path), (tmp_path / "x.png").read_bytes()
+    at = content.index(b"pHYs")
+    (tmp_path / "x.png").write_bytes(content[:at + 5] + b"\xff" + content[at + 6:])  # its checksum is wrong
+    assert np.array_equal(images.decode(path), whole)
 
 
 def test_a_test_folder_gets_the_white_of_what_was_learned_from(home, tmp_path):
@@ -142,6 +196,15 @@ def test_heic_without_its_package_is_told_with_a_remedy_that_works(home, tmp_pat
         assert not audit.readable(table).all()
         assert capsys.readouterr().out.count("\n") == 1, "one sentence for many files"
     assert not audit.examine(photographs)["problem"].any(), "nothing of it is remembered"
+
+
+def test_cut_off_pictures_are_called_damaged(tmp_path):
+    for ending in ("png", "jpg", "webp", "tif", "avif"):
+        picture(1).save(tmp_path / f"x.{ending}")
+        (tmp_path / f"x.{ending}").write_bytes((tmp_path / f"x.{ending}").read_bytes()[:30])
+        with pytest.raises(ValueError, match=f"x.{ending}: ") as caught:
+            images.decode(str(tmp_path / f"x.{ending}"))
+        assert "no picture" not in str(caught.value)
 
 
 FTYP = struct.pack(">I", 24) + b"ftyp"
@@ -207,6 +270,7 @@ def test_pictures_of_one_colour_are_named_and_do_not_look_alike(home, tmp_path):
             flat.save(tmp_path / label / f"flat{shade}.png")
     photographs = datasets.from_folder(tmp_path, "x")
     table = audit.examine(photographs)
+    assert not any("one of them is wrong" in one for one in audit.advice(photographs, table))
     assert list(photographs.files[table["problem"] == "blank"]) == [
         f"{label}/flat{shade}.png" for label in ("one", "two") for shade in (0, 90)]
     said = audit.advice(photographs, table)
@@ -251,7 +315,7 @@ def test_the_script_without_tensorflow_reads_what_the_lessons_read(tmp_path):
 
     script = litert_script()
     for path in odd_pictures(tmp_path):
-        for white in (4095, 65_535):
+        for white in (0, 4095, 65_535):
             found = script.read(path, (32, 32), white)[0]
             assert np.array_equal(found, images.decode(path, (32, 32), white)), path
     assert (images.decode(str(tmp_path / "clear.png")) == 255).all()

@@ -413,3 +413,10 @@ def test_a_class_of_which_nothing_can_be_read_is_named(home, folder, capsys):
     with pytest.raises(ValueError, match="nothing of class1 can be read; what is said above tells why"):
         train.split(SimpleNamespace(test=None, seed=0, alike_bits=6), datasets.from_folder(folder, "x"))
     assert "class1/00.jpg" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_a_closed_terminal_stops_nothing(tmp_path, closed):
+    command = f"{sys.executable} {ROOT}/scripts/predict_litert.py {tmp_path}/none.keras x.jpg {closed}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr

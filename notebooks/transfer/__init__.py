@@ -81,7 +81,11 @@ def quiet():
     They are written by C++ straight to file descriptor 2; Python's own errors still show.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    kept = os.dup(2)
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed: nothing shows anyway
+        yield
+        return
     try:
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), 2)
@@ -107,7 +111,7 @@ def base() -> Path:
     It is `build/` in the repository, or what TRANSFER_HOME names (a relative path is meant from the
     repository's root, `~` is the user's home; an empty variable counts as none).
     """
-    chosen = os.environ.get("TRANSFER_HOME") or "build"
+    chosen = os.path.expandvars(os.environ.get("TRANSFER_HOME", "").strip()) or "build"
     try:
         return ROOT / Path(chosen).expanduser()
     except RuntimeError as error:

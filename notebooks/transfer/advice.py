@@ -25,6 +25,8 @@ BY_NATURE = ("Where pictures are alike by nature (a fixed camera, one part), cou
 SMALL = {
     "tiny": f"Photographs with a side below {TINY_PIXELS} pixels: {{}}. That is less than the network's "
             "first stages look at: take larger ones where there are.",
+    "dark": "Pictures that are nearly black: {}. If they hold 12 bits in a colour file of 16, save them "
+            "with 8.",
     "blank": "Pictures of one colour, on which there is nothing to see: {}. Take them away."}
 NOT_PHOTOGRAPHS = ("thumbs.db", "desktop.ini")  # Windows puts them into every folder
 
@@ -41,10 +43,21 @@ def advice(photographs: Dataset, table: pd.DataFrame,
     found = _unreadable(table) + _not_read(photographs) + passed_over(photographs.root)
     if alike_bits is not None:
         found += _alike(photographs, table, alike_bits)
+    found += _ranges(table)
     for problem, what in SMALL.items():
         if len(files := table["file"][table["problem"] == problem]):
             found.append(what.format(listed(files)))
     return [printable(sentence) for sentence in found + _counts(photographs, table)]
+
+
+def _ranges(table: pd.DataFrame) -> list[str]:
+    """Whether grey of 16 bits is of several cameras: one white serves the whole set."""
+    grey = table[table["white"] > 0]
+    if not len(grey) or grey["white"].max() < 8 * grey["white"].min():
+        return []
+    dark, bright = (grey["file"].iloc[place] for place in (grey["white"].argmin(), grey["white"].argmax()))
+    return [f"Grey of 16 bits has several ranges: {dark} goes to {grey['white'].min():,}, {bright} to "
+            f"{grey['white'].max():,}, which is shown as white, so the first is dark. Save all with 8 bits."]
 
 
 def listed(names) -> str:
@@ -97,7 +110,8 @@ def _not_read(photographs: Dataset) -> list[str]:
 
 def _alike(photographs: Dataset, table: pd.DataFrame, bits: int) -> list[str]:
     """What looks alike: across classes it may be a wrong label, otherwise it only counts as one."""
-    readable, files, labels = np.flatnonzero(table["hash"] != ""), photographs.files, photographs.labels
+    readable = np.flatnonzero((table["hash"] != "") & (table["problem"] != "blank"))
+    files, labels = photographs.files, photographs.labels
     group, classes = clusters(table["hash"].iloc[readable], bits), len(photographs.class_folders)
     sizes = np.bincount(group)
     if not (sizes > 1).any():

@@ -22,6 +22,7 @@ from .files import alone, digest, printable
 from .hashing import NEAR_DUPLICATE_BITS, near_duplicates, perceptual_hash  # noqa: F401
 from .splits import SHARES, deal, groups  # noqa: F401
 
+DARK = 17  # of 255: 12 bits in a colour file of 16 bits, of which Pillow reads the upper 8
 BLANK = 1  # grey levels: a picture that varies less, by its standard deviation, shows nothing
 
 
@@ -30,10 +31,10 @@ def examine(photographs: Dataset) -> pd.DataFrame:
 
     Returns:
         One row per photograph, in its order: file, bytes, changed (nanoseconds), width and height
-        (pixels), mode (Pillow's: RGB, L, CMYK …), white (of 16-bit grey: the value that none exceeds,
-        255, 511 … 65535; otherwise 0), hash (perceptual, 16 hexadecimal digits), sha256 (of the bytes)
-        and problem: "", "tiny", "blank" or "unreadable: …". What is unreadable is looked at again each
-        time, because the reason may have gone.
+        (pixels), mode (Pillow's: RGB, L, CMYK …), white (of 16-bit grey: 255, 511 … 65535, which hardly a
+        pixel exceeds; otherwise 0), hash (perceptual, 16 hexadecimal digits), sha256 (of the bytes) and
+        problem: "", "tiny", "dark", "blank" or "unreadable: …". What is unreadable is looked at again
+        each time, because the reason may have gone.
     """
     kept = home("audit", f"{identity(photographs)}-examined.csv")
     keys = [(file, *_state(path)) for file, path in zip(photographs.files.tolist(), photographs.paths)]
@@ -81,7 +82,7 @@ def _examine_one(path: Path) -> tuple:
         first = [about[key] for key in ("width", "height", "mode", "white")]
         if max(ImageStat.Stat(Image.fromarray(pixels)).stddev) < BLANK:  # alike are those of the same bytes
             return *first, content[:16], content, "blank"
-        problem = "tiny" if min(first[:2]) < TINY_PIXELS else ""
+        problem = "tiny" if min(first[:2]) < TINY_PIXELS else "dark" if pixels.max() < DARK else ""
         return *first, perceptual_hash(pixels), content, problem
     except Exception as error:  # whatever is wrong with the file, its name and this go on the list
         return 0, 0, "", 0, "", "", f"unreadable: {_reason(error, path)}"
@@ -109,8 +110,8 @@ def undamaged(photographs: Dataset) -> Dataset:
 
 
 def _white(*tables: pd.DataFrame) -> int:
-    """What is white in 16-bit grey of these photographs: what the brightest of them says."""
-    return max(int(table["white"].max()) if len(table) else 0 for table in tables) or images.WHITE
+    """What is white in 16-bit grey of these photographs: the brightest one's; 0 where there is none."""
+    return max((int(table["white"].max()) for table in tables if len(table)), default=0)
 
 
 def split(photographs: Dataset, seed: int = 0, shares: dict[str, float] = SHARES,
@@ -167,7 +168,8 @@ def without_copies(test: Dataset, *others: Dataset, bits: int | None = NEAR_DUPL
     """
     table = examine(test)
     seen = [(other, examine(other)) for other in others]
-    test = replace(test, white=_white(*(found for _, found in seen)))  # as the model will have learned it
+    white = _white(*(found for _, found in seen)) or _white(table)  # as the model will have learned it
+    test = replace(test, white=white)
     return overlap.leave_out(test, table, readable(table), seen, bits)
 
 

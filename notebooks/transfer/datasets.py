@@ -42,7 +42,8 @@ CLASS_NAMES = {
 }
 
 
-NO_GROUP = {"", "?", "-", "n/a", "na", "nan", "none", "null", "unknown", "desconhecido"}  # in a table
+NO_GROUP = {"", "?", "-", "–", "—", ".", "n/a", "na", "nan", "none", "null", "unknown", "nenhum",
+            "desconhecido"}  # in a table
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Dataset:
         labels: (n,) int64, an index into `class_folders`.
         class_folders: the class folders' names, sorted, as on disk.
         groups: (n,) a name for what must stay in one split; by default the file itself.
-        white: the value of 16-bit grey that is shown as white; `audit` measures it over the set.
+        white: the value of 16-bit grey that is shown as white, as `audit` measures it over the set;
+            0 where there is none: then each picture has its own.
     """
 
     name: str
@@ -65,7 +67,7 @@ class Dataset:
     labels: np.ndarray
     class_folders: tuple[str, ...]
     groups: np.ndarray
-    white: int = 65_535
+    white: int = 0
 
     def __len__(self) -> int:
         return len(self.files)
@@ -110,7 +112,8 @@ class Dataset:
                              f"text {class_folders!r}.")
         here = {composed(folder): folder for folder in self.class_folders}
         here |= {folder: folder for folder in self.class_folders}
-        folders = in_order({here.get(one, here.get(composed(one), one)) for one in class_folders})
+        folders = in_order({here.get(one, here.get(composed(one), one))
+                            for one in (str(one).rstrip("/") for one in class_folders)})
         unknown = [folder for folder in folders if folder not in self.class_folders]
         if unknown or len(folders) < 2:
             raise ValueError(f"at least two of the classes {', '.join(self.class_folders)} are needed; "
@@ -200,11 +203,12 @@ def from_folder(root: Path, name: str) -> Dataset:
     _check_names(root, folders)
     files = sorted(f"{folder}/{file}" for folder in folders for file in found[folder])
     labels = [folders.index(file.split("/")[0]) for file in files]
-    group_of = _groups(root / "SOURCES.csv")
+    table = root / next((file for file in inside(root)[1] if file.lower() == "sources.csv"), "SOURCES.csv")
+    group_of = _groups(table)
     groups = [group_of.get(composed(file)) or file for file in files]
     without = [file for file in files if composed(file) not in group_of]
     if group_of and without:
-        print(f"{root / 'SOURCES.csv'} names " + (
+        print(f"{table} names " + (
             "none of the photographs, so it says nothing of their groups" if len(without) == len(files) else
             f"no group of {len(without)} of {len(files)} photographs, which have no row there")
             + f"; its column file should read like {without[0]}")
@@ -271,7 +275,7 @@ def _as_file(cell: str) -> str:
 
 def _as_group(cell: str | None) -> str:
     group = composed((cell or "").strip())
-    return "" if group.lower() in NO_GROUP else group
+    return "" if group.lower() in NO_GROUP or group.startswith("#") else group  # #N/D is Excel's
 
 
 def as_folder(photographs: Dataset, folder: Path) -> Path:

@@ -21,7 +21,6 @@ import numpy as np
 
 from . import ROOT, home, quiet, short
 from .files import alone, new_whole, write_whole
-from .images import WHITE
 
 MEMBER = "classes.json"  # in the zip that a .keras file is, and in the one behind a .tflite model
 # The converter's word for itself becomes one, as long, that says to scripts/predict_litert.py: a zip follows.
@@ -58,7 +57,7 @@ def lock(path: Path):
     return alone(home("locks", hashlib.sha256(place).hexdigest()[:16] + ".lock"), "writes the same model")
 
 
-def save(model, path: Path, class_names: list[str], white: int = WHITE) -> Path:
+def save(model, path: Path, class_names: list[str], white: int = 0) -> Path:
     """Write a `.keras` file, whole or not at all, with its classes inside and beside it.
 
     Inside they cannot be parted from the model: `classes.json` in the zip. Beside it, a .txt with one
@@ -81,7 +80,7 @@ def save(model, path: Path, class_names: list[str], white: int = WHITE) -> Path:
 
 
 def export_litert(model, path: Path, class_names: list[str], int8: bool = False,
-                  white: int = WHITE) -> Path:
+                  white: int = 0) -> Path:
     """Write a model as a LiteRT file for telephones and small computers, its classes inside and beside it.
 
     Inside means behind: LiteRT reads the model from the front and passes over the small zip that

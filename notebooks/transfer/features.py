@@ -23,7 +23,6 @@ from . import fingerprints, home, pipeline
 from .batches import Batches, Features  # noqa: F401  lessons find `Batches` here
 from .datasets import IMAGE_SIZE, Dataset, check_whole
 from .files import alone, digest
-from .images import WHITE
 from .models import weights_digest
 from .store import REMEDY, Store, old_folders
 from .structure import structure
@@ -137,7 +136,7 @@ def _say_what_is_old() -> None:
 def _key(path: str, white: int) -> str:
     """What is known of a photograph: its bytes, and of 16-bit grey what is shown as white."""
     content = digest(path)
-    return content if white == WHITE else hashlib.sha256(f"{content} {white}".encode()).hexdigest()
+    return hashlib.sha256(f"{content} {white}".encode()).hexdigest() if white else content
 
 
 def _images(todo: dict[str, str], white: int, size, augment, view) -> tf.data.Dataset:

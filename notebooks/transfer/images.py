@@ -6,6 +6,7 @@ libjpeg mends. Colour profiles are not looked at, as in the training of ImageNet
 
 import contextlib
 import importlib
+import io
 import math
 import os
 import threading
@@ -18,7 +19,7 @@ from .kinds import MOST, kind, reason
 
 # Pillow would read more kinds of files, among them PostScript: for that it starts another program.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "MPO", "TIFF", "AVIF", "JPEG2000", "HEIF")
-WHITE = 65_535  # of 16-bit grey, where nothing else is known
+PNG = b"\x89PNG"
 LARGE = 24e6  # pixels; what has more is scaled down while it is read
 _one_large = threading.Lock()
 _TURN = Image.Transpose
@@ -31,7 +32,7 @@ PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 2**26  # ComfyU
 warnings.filterwarnings("ignore", module="PIL")  # odd metadata, by the hundred
 
 
-def decode(path: str, size: tuple[int, int] | None = None, white: int = WHITE) -> np.ndarray:
+def decode(path: str, size: tuple[int, int] | None = None, white: int = 0) -> np.ndarray:
     """One image file as (height, width, 3) uint8 RGB, whatever its mode.
 
     The camera's rotation mark (EXIF) is obeyed and a transparent background becomes white.
@@ -41,7 +42,7 @@ def decode(path: str, size: tuple[int, int] | None = None, white: int = WHITE) -
         size: (height, width) in pixels to stretch to. None keeps the file's own, or of a picture of
             more than 24 megapixels the half, the third …, so that little memory is enough.
         white: the value of 16-bit grey that is shown as white, such as 4095 for scans of 12 bits
-            (`Dataset.white`).
+            (`Dataset.white`); 0 takes the picture's own.
 
     Raises:
         ValueError: the file is damaged or is no image; the message names it and says what to do.
@@ -52,19 +53,42 @@ def decode(path: str, size: tuple[int, int] | None = None, white: int = WHITE) -
 def look(path: str, size: tuple[int, int] | None = None, white: int = 0) -> tuple[np.ndarray, dict]:
     """As `decode`, and of the file its width, height (upright), mode and white.
 
-    That "white" is 0, or for 16-bit grey the least of 255, 511 … 65535 that no value exceeds. By
-    default it is also what is shown as white.
+    That "white" is 0, or for 16-bit grey its own: the least of 255, 511 … 65535 that 99 % of the
+    pixels do not exceed (a hot pixel or burnt-in text may).
     """
     try:
         if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
             raise IsADirectoryError
         with open(path, "rb") as file:
-            if kind(file.read(64)) == "HEIC":
+            start = file.read(64)
+            if kind(start) == "HEIC":
                 register_heif()
-        with Image.open(path, formats=[one for one in FORMATS if one in Image.OPEN]) as image:
-            return _pixels(image, size, white)
+            file.seek(0)
+            try:  # of a file by its path, Pillow maps an uncompressed TIFF with the turned size
+                return _opened(file, size, white)
+            except Exception:
+                if not start.startswith(PNG):
+                    raise
+            file.seek(0)
+            return _opened(io.BytesIO(_bare(file.read())), size, white)
     except Exception as error:  # Pillow's plug-ins raise many kinds
         raise ValueError(f"cannot read the image {path}: {reason(path, error)}") from error
+
+
+def _opened(file, size, white: int) -> tuple[np.ndarray, dict]:
+    with Image.open(file, formats=[one for one in FORMATS if one in Image.OPEN]) as image:
+        return _pixels(image, size, white)
+
+
+def _bare(content: bytes) -> bytes:
+    """A PNG without what is not needed to see it, such as text that is too long or a damaged note."""
+    kept, place = content[:8], 8
+    while place < len(content):
+        end = place + 12 + int.from_bytes(content[place:place + 4])
+        if content[place + 4:place + 8] in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            kept += content[place:end]
+        place = end
+    return kept
 
 
 def _pixels(image: Image.Image, size, white: int) -> tuple[np.ndarray, dict]:
@@ -106,12 +130,15 @@ def _reduced(image: Image.Image) -> Image.Image:
 def _grey(image: Image.Image, white: int) -> tuple[Image.Image, int]:
     """Grey of more than 8 bits as 8, and its "white"; Pillow's own conversion would clip it."""
     values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > WHITE:
+    if image.mode == "F" or values.min() < 0 or values.max() > 65_535:
         raise ValueError(f"its values go from {values.min():g} to {values.max():g}, as in a measurement: "
                          "save it as grey of 8 or 16 bits")
-    found = max(255, 2 ** int(values.max()).bit_length() - 1)
+    some = values.ravel()[::max(1, values.size // 1_000_000)]
+    found = max(255, 2 ** int(np.quantile(some, 0.99, method="higher")).bit_length() - 1)
     white = white or found
     grey = (np.minimum(values, white).astype("uint32") * 255 // white).astype("uint8")
+    if getattr(image, "tag_v2", {}).get(262) == 0:  # a TIFF that says: 0 is white
+        grey = 255 - grey
     if isinstance(clear := image.info.get("transparency"), int):
         grey[values == clear] = 255
     return Image.fromarray(grey), found

@@ -10,7 +10,10 @@ BEGINNINGS = {  # of files, in small letters
     b"<!doctype html": "a web page", b"<html": "a web page", b"version https://git-lfs": "a pointer",
     b"%pdf": "a PDF", b"%!ps": "a PostScript file", b"<svg": "an SVG drawing",
     b"<?xml": "XML, such as an SVG drawing", b"8bps": "a Photoshop file", b"pk\x03\x04": "a zip file",
-    b"rar!": "a rar archive", b"\x1ae\xdf\xa3": "a film"}
+    b"rar!": "a rar archive", b"\x1ae\xdf\xa3": "a film",
+    b"7z\xbc\xaf": "a 7z archive", b"\x1f\x8b": "a gzip archive", b"\xff\x0a": "a JPEG XL picture",
+    b"\0\0\0\x0cjxl ": "a JPEG XL picture"}
+MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"II*\0", b"MM\0*", b"GIF8", b"BM")  # of pictures
 HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"}  # brands in its first bytes
 REMEDIES = {
     "a pointer": "it is a pointer of Git LFS, not the photograph: `git lfs pull` gets it",
@@ -35,6 +38,8 @@ def reason(path: str, error: Exception) -> str:
         return "it is empty: get it again"
     what = remedy(path)
     if not what and isinstance(error, UnidentifiedImageError):
+        if known_by(path):
+            return "it is damaged or cut off: get it again"
         return "it is no picture, or of a kind that is not read here (JPEG and PNG are)"
     return what or str(error) or type(error).__name__
 
@@ -54,10 +59,19 @@ def remedy(path: str) -> str:
     return REMEDIES.get(what) or what and f"it is {what}: export it as JPEG or PNG"
 
 
+def known_by(path: str) -> bool:
+    """Whether a file begins as pictures do that are read."""
+    with open(path, "rb") as file:
+        start = file.read(12)
+    return start.startswith(MAGIC) or start[4:8] == b"ftyp"
+
+
 def kind(start: bytes) -> str:
     """What a file is by its first 64 bytes, where Pillow by itself does not read it; or ""."""
     if start[4:8] == b"ftyp":
         brands = {start[place:place + 4] for place in (8, *range(16, len(start), 4))}
-        return "" if brands & {b"avif", b"avis"} else "HEIC" if brands & HEIC else "a film"
+        if brands & {b"avif", b"avis"}:
+            return ""
+        return "HEIC" if brands & HEIC else "a raw file of a camera" if b"crx " in brands else "a film"
     begins = start.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
     return next((name for first, name in BEGINNINGS.items() if begins.startswith(first)), "")

@@ -9,7 +9,7 @@ import os
 import tensorflow as tf
 
 from .datasets import IMAGE_SIZE, Dataset
-from .images import WHITE, decode
+from .images import decode
 
 AUGMENTATION = 2  # the number of what `augment` does; results note it. 1 drew one number for all three
 
@@ -18,7 +18,7 @@ AUGMENTATION = 2  # the number of what `augment` does; results note it. 1 drew o
 RESIZE = "pillow-bilinear"
 
 
-def read(path: tf.Tensor, size: tuple[int, int], white: int = WHITE) -> tf.Tensor:
+def read(path: tf.Tensor, size: tuple[int, int], white: int = 0) -> tf.Tensor:
     """One file as a float32 tensor (height, width, 3) in 0–255, for use inside tf.data; `decode` reads it."""
     image = tf.numpy_function(lambda name: decode(os.fsdecode(name), size, white), [path], tf.uint8)
     image.set_shape((*size, 3))

@@ -10,6 +10,7 @@ from .datasets import Dataset, check_whole
 from .files import printable
 from .hashing import NEAR_DUPLICATE_BITS, clusters
 
+ONE_GROUP = "of one group (in SOURCES.csv, or of the same bytes)"
 SHARES = {"test": 0.15, "validation": 0.15}  # the rest is for training
 
 
@@ -131,7 +132,7 @@ def _too_few(photographs: Dataset, few: list[int], members: list, alone: list, b
         why = []
         if count > distinct:
             alike = distinct < len(alone[label])
-            why.append(f"{count} in all, but {'too alike' if alike else 'of one group'}")
+            why.append(f"{count} in all, but {'too alike' if alike else ONE_GROUP}")
         if unreadable:
             why.append(f"{unreadable} more cannot be read")
         said.append(f"{printable(photographs.class_folders[label])!r} has {distinct} distinct "
