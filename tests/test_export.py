@@ -61,6 +61,7 @@ def test_the_names_inside_cannot_be_parted_from_the_model(saved, tmp_path, chang
 def test_grey_of_16_bits_is_as_bright_for_the_saved_model_as_in_the_training(tmp_path, capsys):
     scan = np.linspace(0, 1900, 64).reshape(8, 8).astype("uint16")  # a dark one
     Image.fromarray(scan).save(tmp_path / "x.png")
+    keras.utils.set_random_seed(0)
     model = classifier()
     path = models.save(model, tmp_path / "a.keras", NAMES, 65_535)
     small = models.export_litert(model, tmp_path / "a.tflite", NAMES, white=65_535)
