@@ -5,7 +5,6 @@ It does not open the photographs (`audit` does) and does not split them (`audit.
 
 import csv
 import difflib
-import hashlib
 import io
 import json
 import os
@@ -19,8 +18,17 @@ from PIL import Image
 
 from . import ROOT, dataset_choice, language, write_whole
 from .downloads import DOWNLOADS, animals10, cats_vs_dogs, check_download  # noqa: F401
-from .files import alone
-from .folders import EXTENSIONS, are_parts, classes, descend, explain, inside, passed_over  # noqa: F401
+from .files import alone, digest
+from .folders import (  # noqa: F401  lessons look for them here
+    EXTENSIONS,
+    are_parts,
+    classes,
+    composed,
+    descend,
+    explain,
+    inside,
+    passed_over,
+)
 from .uploads import unpack, uploaded  # noqa: F401  lessons look for them here
 
 IMAGE_SIZE = (224, 224)  # (height, width) in pixels: what both backbones were trained with
@@ -138,11 +146,6 @@ def _shown(folders) -> list[str]:
     """Translated where all are listed: in a set of the reader's own, "gallina" is the reader's word."""
     listed = all(folder in CLASS_NAMES for folder in folders)
     return [CLASS_NAMES[folder][language()] if listed else folder for folder in folders]
-
-
-def composed(name: str) -> str:
-    """The same letters as other systems write them: a Mac takes an accent apart from its letter."""
-    return unicodedata.normalize("NFC", name)
 
 
 def in_order(folders) -> tuple[str, ...]:
@@ -318,7 +321,7 @@ def _fill(photographs: Dataset, folder: Path) -> None:
             os.rmdir(path)  # a loader would count it as a class
     now = {name: [path, os.stat(path).st_size, os.stat(path).st_mtime_ns] for name, path in wanted.items()}
     for name, state in now.items():
-        if [*state, _digest(folder / name)] == made.get(name):
+        if (folder / name).is_file() and [*state, digest(folder / name)] == made.get(name):
             now[name] = made[name]
         else:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -327,12 +330,8 @@ def _fill(photographs: Dataset, folder: Path) -> None:
             content = io.BytesIO()
             image.save(content, "png")
             write_whole(folder / name, content.getvalue())
-            now[name] = [*state, _digest(folder / name)]
+            now[name] = [*state, digest(folder / name)]
     write_whole(note, json.dumps(now))
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _read_note(note: Path) -> dict:

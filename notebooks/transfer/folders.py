@@ -22,6 +22,11 @@ _PART = (r"(seg[ _-])?(train|training|treino|treinamento|val|valid|validation|va
 _CAMERAS = {"img", "image", "dsc", "dscn", "dscf", "pxl", "photo", "foto", "picture", "screenshot", "wa", "p"}
 
 
+def composed(name: str) -> str:
+    """The same letters as other systems write them: a Mac takes an accent apart from its letter."""
+    return unicodedata.normalize("NFC", name)
+
+
 def inside(folder: Path) -> tuple[list[str], list[str]]:
     """Names of the folders and of the files directly inside, sorted; none where it may not be opened.
 
@@ -67,7 +72,7 @@ def are_parts(names) -> bool:
 
     A class that happens to be called "train" is none of a split without something to test on.
     """
-    names = [unicodedata.normalize("NFC", name) for name in names]
+    names = [composed(name) for name in names]
     return bool(names) and (
         all(re.fullmatch(_PART + r"|fold[ _-]?\d+", name, re.IGNORECASE) for name in names)
         or any(_words(name) & _LEARN for name in names) and any(_words(name) & _ASK for name in names))

@@ -82,13 +82,13 @@ def _opened(file, size, white: int) -> tuple[np.ndarray, dict]:
 
 def _bare(content: bytes) -> bytes:
     """A PNG without what is not needed to see it, such as text that is too long or a damaged note."""
-    kept, place = content[:8], 8
+    kept, place = [content[:8]], 8
     while place < len(content):
         end = place + 12 + int.from_bytes(content[place:place + 4])
         if content[place + 4:place + 8] in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
-            kept += content[place:end]
+            kept.append(content[place:end])
         place = end
-    return kept
+    return b"".join(kept)
 
 
 def _pixels(image: Image.Image, size, white: int) -> tuple[np.ndarray, dict]:

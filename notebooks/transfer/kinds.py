@@ -36,22 +36,18 @@ def reason(path: str, error: Exception) -> str:
         return "it is no file but a folder, a pipe or a device"
     if os.path.exists(path) and not os.path.getsize(path):
         return "it is empty: get it again"
-    what = remedy(path)
-    if not what and isinstance(error, UnidentifiedImageError):
-        if known_by(path):
-            return "it is damaged or cut off: get it again"
-        return "it is no picture, or of a kind that is not read here (JPEG and PNG are)"
-    return what or str(error) or type(error).__name__
+    if what := remedy(path):
+        return what
+    if not isinstance(error, UnidentifiedImageError):
+        return str(error) or type(error).__name__
+    if (start := _start(path)).startswith(MAGIC) or start[4:8] == b"ftyp":
+        return "it is damaged or cut off: get it again"
+    return "it is no picture, or of a kind that is not read here (JPEG and PNG are)"
 
 
 def remedy(path: str) -> str:
     """What a file is that is no photograph of a kind read here, and what to do; "" if it may be one."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(64)
-    except OSError:
-        return ""
-    ending, what = os.path.splitext(path)[1].lower(), kind(start)
+    ending, what = os.path.splitext(path)[1].lower(), kind(_start(path))
     if what == "HEIC" and "HEIF" in Image.OPEN:
         return ""
     if not what and ending in RAW:
@@ -59,11 +55,13 @@ def remedy(path: str) -> str:
     return REMEDIES.get(what) or what and f"it is {what}: export it as JPEG or PNG"
 
 
-def known_by(path: str) -> bool:
-    """Whether a file begins as pictures do that are read."""
-    with open(path, "rb") as file:
-        start = file.read(12)
-    return start.startswith(MAGIC) or start[4:8] == b"ftyp"
+def _start(path: str) -> bytes:
+    """The first bytes of a file; none where it cannot be opened, which is told elsewhere."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(64)
+    except OSError:
+        return b""
 
 
 def kind(start: bytes) -> str:

@@ -14,7 +14,6 @@ import stat
 import struct
 import sys
 import tempfile
-import unicodedata
 import zipfile
 import zlib
 from collections import Counter
@@ -24,7 +23,7 @@ from tqdm import tqdm
 
 from . import home, write_whole
 from .files import alone, named
-from .folders import EXTENSIONS, descend, is_hidden
+from .folders import EXTENSIONS, composed, descend, is_hidden
 
 # An archive is refused that grows more than this. Photographs hardly get smaller in a .zip, drawings as
 # BMP or PNG up to some fifty times; a thousand times is what deflate does with nothing but zeros.
@@ -237,7 +236,7 @@ def _names(members: list[zipfile.ZipInfo]) -> list[str]:
     page = max("cp850", "cp1252", key=lambda one: len(re.findall(pattern, old.decode(one, "replace"))))
     names = (one.filename if name is None else name.decode("utf-8" if _is_utf8(name) else page, "replace")
              for one, name in zip(members, raw))
-    return [unicodedata.normalize("NFC", name.replace("\\", "/")) for name in names]
+    return [composed(name.replace("\\", "/")) for name in names]
 
 
 def _undecoded(member: zipfile.ZipInfo) -> bytes | None:
